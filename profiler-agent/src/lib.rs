@@ -1,0 +1,20 @@
+//! profiler-agent as a library: the stages of a sample's way, in their order.
+//!
+//! **The sample line** runs down this list: [`kernel`] reads what the BPF programs and the perf
+//! side-band say, in the order of time → [`process`] turns addresses into places in files →
+//! [`symbolize`] gives the places names → [`profile`] counts stacks in a window and writes it as
+//! pprof → [`view`] draws it. [`cli`] wires them. [`model`] is the vocabulary that they share.
+
+pub mod model;
+
+pub mod kernel;
+
+pub mod process;
+
+pub mod symbolize;
+
+pub mod profile;
+
+pub mod view;
+
+pub mod cli;

@@ -1,0 +1,3 @@
+//! The command `profiler-agent`.
+
+fn main() {}

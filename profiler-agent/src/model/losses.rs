@@ -1,0 +1,35 @@
+//! Every count of what was turned away, under one list of names: the same in metrics, in the
+//! comments of a profile and in the last lines of a recording.
+
+use std::collections::BTreeMap;
+
+/// Counts by stable name. Only what is not zero is kept, so that two recordings compare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(BTreeMap<&'static str, u64>);
+
+impl Losses {
+    /// Adds to one count.
+    pub fn add(&mut self, name: &'static str, n: u64) {
+        if n > 0 {
+            let count = self.0.entry(name).or_default();
+            *count = count.saturating_add(n);
+        }
+    }
+
+    /// Adds all counts of another.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, n) in &other.0 {
+            self.add(name, *n);
+        }
+    }
+
+    /// One count.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    /// Names and counts, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.0.iter().map(|(name, n)| (*name, *n))
+    }
+}

@@ -1,0 +1,7 @@
+//! The vocabulary that the stages share: what a sample, a frame, a file and a name are. No logic.
+
+pub mod event;
+pub mod frame;
+pub mod losses;
+pub mod names;
+pub mod observation;

@@ -1,0 +1,104 @@
+//! What the loader tells the programs before the verifier sees them: the read-only global `SETTINGS`.
+//!
+//! The verifier knows these values as constants, so code that a kernel or a recording does not need
+//! is not even verified. Offsets are bytes, read from the running kernel's BTF.
+
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::record::COMM_LEN;
+use crate::wire_enum;
+
+/// Cgroups, and thread names, that one recording may ask for.
+pub const MAX_FILTERS: usize = 8;
+
+wire_enum! {
+    /// The processor that the programs run on: where its registers are in `pt_regs`.
+    Arch {
+        /// x86-64.
+        X86_64 = 0, "x86_64";
+        /// arm64.
+        Aarch64 = 1, "aarch64";
+    }
+}
+
+wire_enum! {
+    /// How to find the user registers of a thread that is inside the kernel.
+    TaskRegs {
+        /// Not at all: the kernel has neither the helper nor BTF. Its stacks come from the helper
+        /// `bpf_get_stack`.
+        Unknown = 0, "unknown";
+        /// `bpf_task_pt_regs` (5.15 and later).
+        Helper = 1, "bpf_task_pt_regs";
+        /// At the top of the task's kernel stack, at offsets from BTF.
+        StackTop = 2, "task_stack_offset";
+    }
+}
+
+/// One cgroup of the v2 hierarchy that is wanted, with everything below it.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct CgroupFilter {
+    /// Its id (the inode number of its directory).
+    pub id: u64,
+    /// Its depth: 0 for the root.
+    pub level: u32,
+    /// Padding.
+    pub _pad: u32,
+}
+
+/// All that the loader decides.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Settings {
+    /// An [`Arch`].
+    pub arch: u32,
+    /// A [`TaskRegs`].
+    pub task_regs: u32,
+    /// `task_struct.stack`.
+    pub task_stack: u32,
+    /// Where the user's `pt_regs` begin in the kernel stack of a task.
+    pub stack_regs: u32,
+    /// `task_struct.__state` (5.14 and later) or `task_struct.state`.
+    pub task_state: u32,
+    /// `task_struct.pid`: the thread id.
+    pub task_pid: u32,
+    /// `task_struct.tgid`: the process id.
+    pub task_tgid: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.on_cpu`, 0 where the kernel has none.
+    pub task_on_cpu: u32,
+    /// `task_struct.flags`: bit `PF_KTHREAD` tells a kernel thread.
+    pub task_flags: u32,
+    /// 1 when the BTF tracepoint `sched_switch` carries the previous state as its fourth argument (5.18).
+    pub switch_has_state: u32,
+    /// Deepest user stack: [`crate::walk::USER_FRAMES_BASE`] or [`crate::walk::USER_FRAMES_DEEP`].
+    pub max_user_frames: u32,
+    /// 1 to keep the kernel stack of a block (a runnable thread has none worth its cost).
+    pub block_kernel_stacks: u32,
+    /// 1 when only the processes in the map `TARGETS` are wanted.
+    pub filter_pids: u32,
+    /// 1 when the children of a wanted process are wanted.
+    pub follow_forks: u32,
+    /// How many of `cgroups` are set; 0 for every cgroup.
+    pub cgroup_count: u32,
+    /// How many of `comms` are set; 0 for every name.
+    pub comm_count: u32,
+    /// Blocks of which a CPU keeps the stack in one tick; the rest are skipped at random.
+    pub blocks_per_tick: u32,
+    /// Shorter blocks are only counted, ns.
+    pub min_block_ns: u64,
+    /// Cgroups that are wanted.
+    pub cgroups: [CgroupFilter; MAX_FILTERS],
+    /// Thread names that are wanted, padded with zeros.
+    pub comms: [[u8; COMM_LEN]; MAX_FILTERS],
+}
+
+/// Length of the rate limit's tick: 100 ms, in nanoseconds.
+pub const TICK_NS: u64 = 100_000_000;
+
+const _: () = assert!(size_of::<Settings>() == 18 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), no implicit padding (asserted above), any bits are valid.
+unsafe impl aya::Pod for Settings {}

@@ -1,0 +1,46 @@
+//! Why the walk of a stack ended, and how deep one may go.
+
+use crate::wire_enum;
+
+wire_enum! {
+    /// Why the walk of one stack ended. Only [`WalkEnd::Complete`] and [`WalkEnd::Absent`] mean that
+    /// nothing is missing.
+    WalkEnd {
+        /// The outermost frame was reached: a return address or a frame pointer of zero, or the
+        /// kernel's own walker came to its end.
+        Complete = 0, "complete";
+        /// There was no stack of this kind: a kernel thread has no user stack, a sample that hit
+        /// user code has no kernel stack.
+        Absent = 1, "absent";
+        /// The depth limit was reached: outer frames are missing.
+        DepthLimit = 2, "depth_limit";
+        /// A word of the stack could not be read: its page is not resident, or not mapped.
+        Unreadable = 3, "stack_unreadable";
+        /// The chain of frame pointers left the stack or turned back: the code at this point keeps
+        /// no frame pointer.
+        BrokenChain = 4, "broken_frame_pointer_chain";
+        /// The user's registers are not known on this kernel for a thread inside the kernel.
+        NoRegisters = 5, "no_user_registers";
+        /// The kernel's helper refused to walk the stack.
+        HelperFailed = 6, "helper_failed";
+        /// The thread slept since before the recording began and this kernel (before 5.18) cannot
+        /// read its user stack.
+        AsleepSinceBefore = 7, "asleep_since_before_recording";
+    }
+}
+
+impl WalkEnd {
+    /// Whether every frame of the stack is there.
+    pub const fn is_whole(self) -> bool {
+        matches!(self, Self::Complete | Self::Absent)
+    }
+}
+
+/// User frames that every supported kernel walks: 30 tail calls of 4 frames.
+pub const USER_FRAMES_BASE: u32 = 120;
+
+/// User frames where `bpf_loop` continues after the last tail call (used from kernel 6.1 on).
+pub const USER_FRAMES_DEEP: u32 = 512;
+
+/// Kernel frames at most (`PERF_MAX_STACK_DEPTH` of include/uapi/linux/perf_event.h).
+pub const KERNEL_FRAMES: u32 = 127;

@@ -1,0 +1,3 @@
+//! The wire formats that profiler-agent speaks. Today: [`pprof`].
+
+pub mod pprof;
