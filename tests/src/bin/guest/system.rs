@@ -1,0 +1,49 @@
+//! What an init has to do for its machine.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+
+/// File systems that the agent and the programs under test expect. Those marked optional are
+/// missing where the kernel was built without them.
+const MOUNTS: &[(&str, &str, bool)] = &[
+    ("proc", "/proc", true),
+    ("sysfs", "/sys", true),
+    ("devtmpfs", "/dev", true),
+    ("tmpfs", "/tmp", true),
+    ("cgroup2", "/sys/fs/cgroup", true),
+    ("tracefs", "/sys/kernel/tracing", false),
+    ("debugfs", "/sys/kernel/debug", false),
+    ("bpf", "/sys/fs/bpf", false),
+];
+
+/// Mounts them all.
+pub fn mount_all() -> Result<()> {
+    for &(kind, place, needed) in MOUNTS {
+        if !Path::new(place).is_dir() && !needed {
+            continue;
+        }
+        let none: Option<&str> = None;
+        let mounted = mount(Some(kind), place, Some(kind), MsFlags::empty(), none);
+        if needed {
+            mounted.with_context(|| format!("cannot mount {kind} on {place}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// As `uname -r` says.
+pub fn kernel_release() -> Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
+}
+
+/// Ends the machine.
+pub fn power_off() {
+    let _ = std::io::stdout().flush();
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    println!("FAIL power-off: {error}");
+}

@@ -1,0 +1,57 @@
+//! Builds what runs in the guest: everything static, since the initramfs has no libraries.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::initramfs::Item;
+use super::kernels::Arch;
+use crate::sh;
+
+/// The files of the guest.
+pub fn contents(arch: Arch, files: &[PathBuf], command: &[String]) -> Result<Vec<Item>> {
+    let mut packages = vec!["profiler-tests"];
+    if command.is_empty() {
+        packages.push("profiler-agent");
+    }
+    let built = cargo_static(arch, &packages)?;
+    let mut items = vec![Item { from: built.join("guest"), to: "init".to_owned() }];
+    if command.is_empty() {
+        items.push(Item {
+            from: built.join("profiler-agent"),
+            to: "guest/profiler-agent".to_owned(),
+        });
+    } else {
+        let list = sh::workspace().join("target/matrix/command");
+        std::fs::write(&list, command.join("\n"))?;
+        items.push(Item { from: list, to: "guest/command".to_owned() });
+    }
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        items.push(Item { from: file.clone(), to: format!("guest/{name}") });
+    }
+    Ok(items)
+}
+
+/// Builds the binaries of packages for a guest; returns the directory that they are in.
+fn cargo_static(arch: Arch, packages: &[&str]) -> Result<PathBuf> {
+    let target_dir = sh::workspace().join("target/matrix/build");
+    let mut cargo = match arch {
+        Arch::Amd64 => sh::cargo(),
+        Arch::Arm64 => Command::new("/usr/bin/cargo"),
+    };
+    cargo
+        .args(["build", "--quiet", "--release", "--bins", "--target", arch.target()])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // Debug information would triple the image; link-time optimization the time to build it.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    sh::run(&mut cargo)?;
+    Ok(target_dir.join(arch.target()).join("release"))
+}
