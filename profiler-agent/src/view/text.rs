@@ -1,0 +1,189 @@
+//! A table of the hottest functions, for a terminal.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::io::Write;
+
+use profiler_proto::pprof::Profile;
+
+use super::measure::Measure;
+use super::reader::{FrameView, Reader};
+use super::title::Facts;
+use super::units::{amount, percent};
+use super::{Hot, Options, Time, ViewError, measure, stacks, text_safe};
+use crate::model::conventions::comment;
+
+/// Value of a function: by itself, and with all that it called.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    flat: u64,
+    cumulative: u64,
+}
+
+/// A function, as the table tells them apart: name and module.
+type FunctionKey<'a> = (&'a str, &'a str);
+
+pub(super) fn draw(
+    profile: &Profile,
+    options: &Options,
+    output: &mut dyn Write,
+) -> Result<(), ViewError> {
+    let reader = Reader::new(profile);
+    let style = Style { color: options.color };
+    for (n, measure) in measure::pick(&reader, options.time)?.iter().enumerate() {
+        if n > 0 {
+            writeln!(output)?;
+        }
+        draw_table(&reader, measure, options, style, output)?;
+    }
+    draw_notes(&reader, output)
+}
+
+/// The hottest functions by their own time, of all times that the options pick.
+pub(super) fn hottest(profile: &Profile, options: &Options) -> Result<Vec<Hot>, ViewError> {
+    let reader = Reader::new(profile);
+    let Some(measure) = measure::pick(&reader, options.time)?.into_iter().next() else {
+        return Ok(Vec::new());
+    };
+    let (functions, total) = sorted(&reader, &measure, options);
+    let hot = functions.into_iter().filter(|(_, weight)| weight.flat > 0).take(options.top);
+    let line = |((name, _), weight): (FunctionKey<'_>, Weight)| Hot {
+        function: text_safe::printable(name),
+        permille: u64::try_from(u128::from(weight.flat) * 1000 / u128::from(total.max(1)))
+            .unwrap_or(1000),
+    };
+    Ok(hot.map(line).collect())
+}
+
+fn draw_table(
+    reader: &Reader<'_>,
+    measure: &Measure<'_>,
+    options: &Options,
+    style: Style,
+    output: &mut dyn Write,
+) -> Result<(), ViewError> {
+    let facts = Facts::of(reader, std::slice::from_ref(measure), options);
+    writeln!(output, "{}", style.bold(&facts.line()))?;
+    if facts.total == 0 {
+        writeln!(output, "nothing was recorded")?;
+        return Ok(());
+    }
+    let what = match measure.time {
+        Some(Time::OnCpu) => "CPU time",
+        Some(Time::OffCpu) => "time off the CPU",
+        None => measure.name,
+    };
+    let cut = percent(facts.truncated, facts.total);
+    let total_text = amount(facts.total, measure.unit);
+    writeln!(output, "{total_text} of {what}, {cut:.1} % of it in cut stacks")?;
+    let head = format!(
+        "{:>10} {:>6} {:>6}  {:>10} {:>6}  function",
+        "flat", "flat%", "sum%", "cum", "cum%"
+    );
+    writeln!(output, "{}", style.dim(&head))?;
+    let (functions, total) = sorted(reader, measure, options);
+    let mut sum = 0u64;
+    for ((name, module), weight) in functions.iter().take(options.top) {
+        sum = sum.saturating_add(weight.flat);
+        writeln!(
+            output,
+            "{:>10} {:>5.1}% {:>5.1}%  {:>10} {:>5.1}%  {}{}",
+            amount(weight.flat, measure.unit),
+            percent(weight.flat, total),
+            percent(sum, total),
+            amount(weight.cumulative, measure.unit),
+            percent(weight.cumulative, total),
+            text_safe::printable(name),
+            style.dim(&in_module(name, module)),
+        )?;
+    }
+    if let Some(left) = functions.len().checked_sub(options.top).filter(|left| *left > 0) {
+        writeln!(output, "{}", style.dim(&format!("and {left} more functions")))?;
+    }
+    Ok(())
+}
+
+/// A name that is a place already says its module.
+fn in_module(name: &str, module: &str) -> String {
+    if module.is_empty() || name.starts_with('[') {
+        String::new()
+    } else {
+        format!("  {}", text_safe::printable(module))
+    }
+}
+
+/// What the profile says was degraded or turned away.
+fn draw_notes(reader: &Reader<'_>, output: &mut dyn Write) -> Result<(), ViewError> {
+    let mut first = true;
+    for (key, value) in reader.comments() {
+        let counter = key.strip_prefix(comment::COUNTER).filter(|_| value != "0");
+        let text = match counter {
+            Some(name) => format!("{name}: {value}"),
+            None if key == comment::NOTE => format!("note: {value}"),
+            None => continue,
+        };
+        if std::mem::take(&mut first) {
+            writeln!(output)?;
+        }
+        writeln!(output, "{}", text_safe::printable(&text))?;
+    }
+    Ok(())
+}
+
+/// Functions by their own value, then by cumulative value, then by name; and the total.
+fn sorted<'a>(
+    reader: &Reader<'a>,
+    measure: &Measure<'_>,
+    options: &Options,
+) -> (Vec<(FunctionKey<'a>, Weight)>, u64) {
+    let mut functions: HashMap<FunctionKey<'a>, Weight> = HashMap::new();
+    let mut seen = HashSet::new();
+    let mut total = 0u64;
+    for sample in reader.profile.sample.iter().filter(|s| stacks::is_wanted(reader, s, options)) {
+        let value = measure.value(sample);
+        if value == 0 {
+            continue;
+        }
+        total = total.saturating_add(value);
+        seen.clear();
+        for (depth, FrameView { name, module, .. }) in reader.frames(sample).enumerate() {
+            let weight = functions.entry((name, module)).or_default();
+            if depth == 0 {
+                weight.flat = weight.flat.saturating_add(value);
+            }
+            // A recursive function is there once.
+            if seen.insert((name, module)) {
+                weight.cumulative = weight.cumulative.saturating_add(value);
+            }
+        }
+    }
+    let mut functions: Vec<_> = functions.into_iter().collect();
+    functions.sort_by(|(a, x), (b, y)| {
+        (y.flat, y.cumulative).cmp(&(x.flat, x.cumulative)).then_with(|| a.cmp(b))
+    });
+    (functions, total)
+}
+
+/// Escapes for a terminal, or nothing.
+#[derive(Clone, Copy)]
+struct Style {
+    color: bool,
+}
+
+impl Style {
+    fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.color && !text.is_empty() {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
