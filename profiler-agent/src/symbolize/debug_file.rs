@@ -1,0 +1,126 @@
+//! Debug files that distributions ship beside stripped binaries: found by build ID or by debug link
+//! under the debug directories, and taken only when they prove to belong to the binary.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::Crc;
+use nix::fcntl::OFlag;
+
+use super::elf::Elf;
+use super::text::until_nul;
+
+/// Bytes of a debug file whose checksum is computed at most: 1 GiB takes half a second.
+const MAX_CHECKED: u64 = 1 << 30;
+/// Longest debug link, bytes: a file name, padding and a checksum.
+const MAX_LINK: u64 = 512;
+
+/// The debug file of a binary, if one of the directories has it. `path` is the binary's, as its
+/// processes see it; `build_id` is in hex.
+pub(super) fn find(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+    by_build_id(build_id, directories).or_else(|| by_link(elf, path, build_id, directories))
+}
+
+fn by_build_id(build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+    if !build_id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let (first, rest) = build_id.split_at_checked(2)?;
+    directories.iter().find_map(|directory| {
+        let name = format!(".build-id/{first}/{rest}.debug");
+        open(&directory.join(name)).filter(|debug| debug.build_id() == build_id)
+    })
+}
+
+/// As debuggers do: `<directory>/<path of the binary>/<link>`. Not beside the binary, where whoever
+/// owns it could place what is read here as root.
+fn by_link(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+    let (name, checksum) = debug_link(elf)?;
+    let parent = inside_root(Path::new(path).parent()?);
+    directories.iter().find_map(|directory| {
+        let candidate = directory.join(&parent).join(&name);
+        let debug = open(&candidate)?;
+        let theirs = debug.build_id();
+        let belongs = if build_id.is_empty() || theirs.is_empty() {
+            checksum_of(&candidate) == Some(checksum)
+        } else {
+            theirs == build_id
+        };
+        belongs.then_some(debug)
+    })
+}
+
+/// File name and CRC-32 of a `.gnu_debuglink`.
+fn debug_link(elf: &Elf) -> Option<(String, u32)> {
+    let contents = elf.contents(elf.section(".gnu_debuglink")?, MAX_LINK).ok()?;
+    let name = until_nul(&contents);
+    // The checksum follows the name's NUL at a multiple of four.
+    let at = (name.len() + 1).next_multiple_of(4);
+    let checksum = contents.get(at..at + 4)?.try_into().ok()?;
+    let name = str::from_utf8(name).ok()?;
+    let is_plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+    is_plain.then(|| (name.to_owned(), u32::from_le_bytes(checksum)))
+}
+
+/// The normal components of a path: relative, and without a way up.
+fn inside_root(path: &Path) -> PathBuf {
+    path.components().filter(|c| matches!(c, Component::Normal(_))).collect()
+}
+
+fn open(path: &Path) -> Option<Elf> {
+    Elf::open(Arc::new(open_regular(path)?)).ok()
+}
+
+/// Opens a regular file, and nothing else: opening a FIFO waits, opening a device may do anything. So
+/// it is looked at before it is really opened.
+fn open_regular(path: &Path) -> Option<File> {
+    let look = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
+    if !look.metadata().ok()?.is_file() {
+        return None;
+    }
+    File::open(format!("/proc/self/fd/{}", look.as_raw_fd())).ok()
+}
+
+fn checksum_of(path: &Path) -> Option<u32> {
+    let mut file = open_regular(path)?.take(MAX_CHECKED);
+    let mut crc = Crc::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => break,
+            n => crc.update(buffer.get(..n)?),
+        }
+    }
+    (file.limit() > 0).then(|| crc.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside_the_debug_directory() {
+        for (path, inside) in [
+            ("/usr/bin", "usr/bin"),
+            ("/", ""),
+            ("relative/../../up", "relative/up"),
+            ("/../../etc", "etc"),
+        ] {
+            assert_eq!(inside_root(Path::new(path)), Path::new(inside));
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(open_regular(&fifo).is_none());
+        assert!(open_regular(Path::new("/dev/zero")).is_none());
+        assert!(open_regular(Path::new("/proc/self/exe")).is_some());
+    }
+}
