@@ -1,1 +1,15 @@
-//! Shared parts of the tests on the live kernel.
+//! What the tests on the live kernel share.
+//!
+//! - [`workload`]: programs whose stacks and times are known, and how each is built.
+//! - [`program`]: one of them running: waited for, asked for its truth, gone at the end.
+//! - [`agent`]: a recording made by the agent's binary, with everything that it said.
+//! - [`stacks`]: a profile as lists of names.
+//! - [`chain`]: whether each stack is whole.
+//! - [`wait`]: conditions with deadlines.
+
+pub mod agent;
+pub mod chain;
+pub mod program;
+pub mod stacks;
+pub mod wait;
+pub mod workload;

@@ -1,0 +1,15 @@
+//! Tests of the agent on the live kernel: programs whose truth is known, recorded as a user does.
+//!
+//! They need root and fail without it. Each one claims the host ([`host::claim`]), since a test that
+//! saturates the CPUs would spoil another one's figures: they run one after the other.
+
+mod bad_use;
+mod chains;
+mod counts;
+mod host;
+mod hostile;
+mod leftovers;
+mod off_cpu;
+mod readers;
+mod short_lived;
+mod wall;

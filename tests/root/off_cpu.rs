@@ -1,0 +1,119 @@
+//! Blocked time: where, how long, in which state.
+
+use profiler_tests::agent;
+use profiler_tests::program::{BlockerTruth, Program, truth};
+use profiler_tests::workload;
+
+use crate::host::{self, assert_within};
+
+const NO_ARGS: &[&str] = &[];
+
+#[test]
+fn blocked_time_of_each_stack_is_the_truth() {
+    let _host = host::claim();
+    let blocker = workload::BLOCKER.build().unwrap();
+    let recording =
+        agent::record(&["--event", "off-cpu", "--", blocker.to_str().unwrap(), "6"]).unwrap();
+    let truth: BlockerTruth = truth(&recording.run.stdout).unwrap();
+    for (site, blocked) in &truth.blocked {
+        let found = recording.total("off_cpu", |stack| stack.has(site));
+        assert_within(site, found, *blocked, 0.01);
+    }
+    let sleeping = recording
+        .total("off_cpu", |stack| stack.has("sleep_site") && stack.label("state") == "sleeping");
+    let all = recording.total("off_cpu", |stack| stack.has("sleep_site"));
+    assert!(sleeping as f64 > 0.97 * all as f64, "a sleep is not told apart: {sleeping} of {all}");
+}
+
+#[test]
+fn a_thread_that_is_blocked_all_the_time_is_there_in_full() {
+    let _host = host::claim();
+    let hanger = Program::start(&workload::HANGER, NO_ARGS).unwrap();
+    let pid = hanger.pid().to_string();
+    for event in ["off-cpu", "wall"] {
+        let recording =
+            agent::record(&["--event", event, "--pid", &pid, "--duration", "2s"]).unwrap();
+        let duration = u64::try_from(recording.profile.duration_nanos).unwrap();
+        let blocked =
+            recording.total("off_cpu", |stack| stack.has("hang_site") && stack.has("hang_below"));
+        assert_within("hang_site", blocked, duration, 0.01);
+    }
+}
+
+#[test]
+fn without_the_iterator_a_sleeper_keeps_its_time() {
+    let _host = host::claim();
+    let hanger = Program::start(&workload::HANGER, NO_ARGS).unwrap();
+    let pid = hanger.pid().to_string();
+    let recording = agent::record(&[
+        "--event",
+        "off-cpu",
+        "--pid",
+        &pid,
+        "--duration",
+        "2s",
+        "--without",
+        "sleepers-iterator",
+    ])
+    .unwrap();
+    let duration = u64::try_from(recording.profile.duration_nanos).unwrap();
+    assert_within("blocked", recording.total("off_cpu", |_| true), duration, 0.01);
+}
+
+#[test]
+fn a_block_that_begins_in_the_recording_and_does_not_end_is_counted() {
+    let _host = host::claim();
+    let hanger = workload::HANGER.build().unwrap();
+    let script = format!("{} & sleep 3", hanger.display());
+    let recording = agent::record(&["--event", "off-cpu", "--", "sh", "-c", &script]).unwrap();
+    let blocked = recording.total("off_cpu", |stack| stack.has("hang_site"));
+    // The shell and both programs take a while to start.
+    assert_within("hang_site", blocked, 3_000_000_000, 0.02);
+}
+
+#[test]
+fn classic_tracepoints_measure_the_same() {
+    let _host = host::claim();
+    let blocker = workload::BLOCKER.build().unwrap();
+    let recording = agent::record(&[
+        "--event",
+        "off-cpu",
+        "--without",
+        "btf-tracepoints",
+        "--",
+        blocker.to_str().unwrap(),
+        "3",
+    ])
+    .unwrap();
+    let truth: BlockerTruth = truth(&recording.run.stdout).unwrap();
+    for (site, blocked) in &truth.blocked {
+        assert_within(site, recording.total("off_cpu", |stack| stack.has(site)), *blocked, 0.01);
+    }
+}
+
+#[test]
+fn a_rate_limit_keeps_the_totals() {
+    let _host = host::claim();
+    let switcher = Program::start(&workload::SWITCHER, &["8"]).unwrap();
+    let pid = switcher.pid().to_string();
+    let recording = agent::record(&[
+        "--event",
+        "wall",
+        "--pid",
+        &pid,
+        "--duration",
+        "4s",
+        "--max-blocks",
+        "1000",
+        "--frequency",
+        "999",
+    ])
+    .unwrap();
+    let skipped = recording.lost("blocks_skipped_rate_limit");
+    assert!(skipped > 1000, "the limit was not reached: {:?}", recording.comments());
+    // Two threads on one CPU: off and on CPU they make up two times the duration.
+    let duration = u64::try_from(recording.profile.duration_nanos).unwrap();
+    let short_ns = recording.lost("blocks_shorter_than_minimum_ns");
+    let total = recording.total("off_cpu", |_| true) + recording.total("cpu", |_| true) + short_ns;
+    assert_within("time of two threads", total, 2 * duration, 0.02);
+}

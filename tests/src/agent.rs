@@ -1,0 +1,134 @@
+//! A recording by the agent's own binary, as a user makes it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use profiler_proto::pprof::{self, Profile};
+
+use crate::stacks::{self, Stack};
+use crate::workload::repository;
+
+/// Names the binary to test; otherwise `target/debug/profiler-agent` is built and taken.
+pub const BINARY_VARIABLE: &str = "PROFILER_AGENT";
+
+/// The agent's binary, built when nobody named one.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
+        return Ok(named.into());
+    }
+    static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build() -> Result<PathBuf> {
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--package", "profiler-agent"])
+        .current_dir(repository())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cannot build profiler-agent: {status}");
+    }
+    Ok(repository().join("target/debug/profiler-agent"))
+}
+
+/// What a run of the agent did.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it, and a command that it started, printed on standard output.
+    pub stdout: String,
+    /// What it said on standard error.
+    pub stderr: String,
+}
+
+/// Runs the agent to its end.
+pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Result<Run> {
+    finish(Command::new(binary()?).args(args))
+}
+
+/// Runs a prepared command to its end.
+pub fn finish(command: &mut Command) -> Result<Run> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    Ok(Run {
+        status: output.status,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// A recording that succeeded: its profile passed the strict check.
+#[derive(Debug)]
+pub struct Recording {
+    /// How the agent ended, and what it said.
+    pub run: Run,
+    /// The profile as it is in the file.
+    pub profile: Profile,
+    /// Its samples, with names.
+    pub stacks: Vec<Stack>,
+    file: tempfile::TempDir,
+}
+
+/// Records into a pprof file with these flags (and `-- COMMAND`).
+pub fn record<S: AsRef<OsStr>>(args: &[S]) -> Result<Recording> {
+    let file = tempfile::tempdir()?;
+    let path = file.path().join("recording.pb.gz");
+    let mut command = Command::new(binary()?);
+    command.arg("record").arg("--output").arg(&path).args(args);
+    let run = finish(&mut command)?;
+    if !run.status.success() {
+        bail!("{command:?} failed: {}\n{}", run.status, run.stderr);
+    }
+    let profile = read(&path).with_context(|| format!("after {command:?}\n{}", run.stderr))?;
+    let stacks = stacks::of(&profile);
+    Ok(Recording { run, profile, stacks, file })
+}
+
+/// Reads a profile and checks it strictly.
+pub fn read(path: &Path) -> Result<Profile> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let profile = pprof::decode(&bytes).context("not a profile")?;
+    if let Err(violations) = pprof::validate(&profile) {
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        bail!("the profile breaks the format's rules:\n{}", list.join("\n"));
+    }
+    Ok(profile)
+}
+
+impl Recording {
+    /// The file, for as long as this lives.
+    pub fn path(&self) -> PathBuf {
+        self.file.path().join("recording.pb.gz")
+    }
+
+    /// How long it recorded, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.profile.duration_nanos as f64 / 1e9
+    }
+
+    /// The sum of one kind of value over the stacks that are wanted.
+    pub fn total(&self, kind: &str, wanted: impl Fn(&Stack) -> bool) -> u64 {
+        self.stacks.iter().filter(|stack| wanted(stack)).map(|stack| stack.value(kind)).sum()
+    }
+
+    /// The comments of the profile, one text each.
+    pub fn comments(&self) -> Vec<&str> {
+        let string = |index: &i64| self.profile.string_table.get(usize::try_from(*index).ok()?);
+        self.profile.comment.iter().filter_map(string).map(String::as_str).collect()
+    }
+
+    /// A count of what was lost, by its name in the comments; 0 where it is not there.
+    pub fn lost(&self, name: &str) -> u64 {
+        self.comments()
+            .iter()
+            .find_map(|comment| {
+                comment.strip_prefix(name)?.trim_start_matches([':', '=', ' ']).parse().ok()
+            })
+            .unwrap_or_default()
+    }
+}

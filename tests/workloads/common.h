@@ -1,0 +1,83 @@
+// What the C workloads share: clocks, raw system calls, threads with names.
+//
+// System calls that a test looks at are made without libc, whose own functions keep no frame
+// pointer: with frame pointers everywhere, a stack has exactly one right answer.
+
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NOINLINE __attribute__((noinline, noclone, noipa))
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE long raw_syscall(long number, long a, long b, long c, long d) {
+#if defined(__x86_64__)
+    register long r10 __asm__("r10") = d;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+    return x0;
+#else
+#error "this processor has no workloads yet"
+#endif
+}
+
+INLINE uint64_t clock_ns(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+INLINE uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
+// Sleeps in the calling function itself: no frame of libc above it.
+INLINE void raw_sleep_ns(uint64_t ns) {
+    struct timespec time = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    raw_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&time, 0);
+}
+
+// Adds up numbers for a while: the compiler can neither drop nor fold it.
+INLINE uint64_t spin(uint64_t rounds) {
+    uint64_t sum = rounds;
+    for (uint64_t i = 0; i < rounds; i++)
+        __asm__ volatile("" : "+r"(sum));
+    return sum;
+}
+
+INLINE void pin_to(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+// A workload dies with the test that started it, and says when the interesting part begins.
+INLINE void start(void) { prctl(PR_SET_PDEATHSIG, SIGKILL); }
+
+INLINE void ready(void) {
+    printf("ready\n");
+    fflush(stdout);
+}

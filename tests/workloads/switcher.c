@@ -1,0 +1,44 @@
+// switcher DEPTH: two threads on one CPU hand a byte to and fro, below descend × DEPTH, until they
+// are killed: two switches per round, each a short sleep.
+
+#include "common.h"
+
+static int there[2], back[2];
+static volatile uint64_t sink;
+
+NOINLINE void hand_over(int from, int to) {
+    char byte = 'x';
+    for (;;) {
+        raw_syscall(SYS_write, to, (long)&byte, 1, 0);
+        raw_syscall(SYS_read, from, (long)&byte, 1, 0);
+    }
+}
+
+NOINLINE uint64_t descend(uint64_t depth, int from, int to) {
+    if (depth == 1)
+        hand_over(from, to);
+    else
+        descend(depth - 1, from, to);
+    return ++sink;
+}
+
+static uint64_t depth;
+
+static void *thread(void *unused) {
+    (void)unused;
+    descend(depth, there[0], back[1]);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    pthread_t id;
+    start();
+    depth = strtoull(argc > 1 ? argv[1] : "8", NULL, 10);
+    pin_to(0);
+    if (pipe(there) || pipe(back))
+        return 1;
+    pthread_create(&id, NULL, thread, NULL);
+    ready();
+    descend(depth, back[0], there[1]);
+    return 0;
+}
