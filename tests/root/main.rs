@@ -3,6 +3,14 @@
 //! They need root and fail without it. Each one claims the host ([`host::claim`]), since a test that
 //! saturates the CPUs would spoil another one's figures: they run one after the other.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod bad_use;
 mod chains;
 mod counts;

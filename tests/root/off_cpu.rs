@@ -109,11 +109,11 @@ fn a_rate_limit_keeps_the_totals() {
         "999",
     ])
     .unwrap();
-    let skipped = recording.lost("blocks_skipped_rate_limit");
-    assert!(skipped > 1000, "the limit was not reached: {:?}", recording.comments());
+    let skipped = recording.count("blocks_skipped_rate_limit");
+    assert!(skipped > 1000, "the limit was not reached: {:?}", recording.counts());
     // Two threads on one CPU: off and on CPU they make up two times the duration.
     let duration = u64::try_from(recording.profile.duration_nanos).unwrap();
-    let short_ns = recording.lost("blocks_shorter_than_minimum_ns");
+    let short_ns = recording.count("blocks_shorter_than_minimum_ns");
     let total = recording.total("off_cpu", |_| true) + recording.total("cpu", |_| true) + short_ns;
     assert_within("time of two threads", total, 2 * duration, 0.02);
 }

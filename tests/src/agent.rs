@@ -1,5 +1,6 @@
 //! A recording by the agent's own binary, as a user makes it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -122,13 +123,19 @@ impl Recording {
         self.profile.comment.iter().filter_map(string).map(String::as_str).collect()
     }
 
-    /// A count of what was lost, by its name in the comments; 0 where it is not there.
-    pub fn lost(&self, name: &str) -> u64 {
+    /// What the agent counted of itself, by name: the comments `count.NAME: N`.
+    pub fn counts(&self) -> BTreeMap<&str, u64> {
         self.comments()
-            .iter()
-            .find_map(|comment| {
-                comment.strip_prefix(name)?.trim_start_matches([':', '=', ' ']).parse().ok()
+            .into_iter()
+            .filter_map(|comment| {
+                let (name, count) = comment.strip_prefix("count.")?.split_once(": ")?;
+                Some((name, count.parse().ok()?))
             })
-            .unwrap_or_default()
+            .collect()
+    }
+
+    /// One of the counts; 0 where it is not there.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts().get(name).copied().unwrap_or_default()
     }
 }
