@@ -6,6 +6,27 @@
 //! that the process may be gone long before its frames are named.
 
 mod processes;
+
+mod attribute;
+mod identity;
+mod stacks;
+
+mod address_space;
+mod life;
+mod table;
+
+mod backing;
+mod binary;
+mod elf;
+mod jit;
+mod mapped_file;
+mod vdso;
+
+mod backoff;
+mod maps;
+mod open;
+mod procfs;
+mod status;
 mod text;
 
 use std::path::PathBuf;
@@ -24,8 +45,11 @@ pub struct Config {
     pub proc: PathBuf,
     /// Processes, dead ones included.
     pub max_processes: usize,
-    /// Executable mappings of one process.
+    /// Executable mappings, of all processes together. Children share those of their parent until
+    /// one of the two changes them.
     pub max_mappings: usize,
+    /// Executable mappings of one process.
+    pub max_process_mappings: usize,
     /// Binaries.
     pub max_binaries: usize,
     /// Binaries that are held open.
@@ -43,12 +67,13 @@ impl Default for Config {
         Self {
             proc: PathBuf::from("/proc"),
             max_processes: 16_384,
-            max_mappings: 65_536,
+            max_mappings: 1 << 20,
+            max_process_mappings: 16_384,
             max_binaries: 16_384,
             max_open_binaries: 512,
             max_open_perf_maps: 128,
             max_cached_frames: 262_144,
-            keep_dead: Duration::from_secs(10),
+            keep_dead: Duration::from_secs(5),
         }
     }
 }

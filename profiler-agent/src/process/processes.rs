@@ -1,19 +1,30 @@
 //! The stage: takes events, answers with attributed stacks.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::address_space::{AddressSpace, Change, Mapping};
+use super::attribute::resolve;
+use super::backoff::Backoff;
+use super::binary::Binaries;
+use super::identity::{self, Cgroups};
+use super::jit::JitMaps;
+use super::life::Source;
+use super::procfs::{Procfs, now_ns};
+use super::stacks::{Known, Stacks};
+use super::table::Table;
 use super::text::comm;
 use super::{Attributed, Config};
-use crate::model::event::{Event, RawStack};
-use crate::model::frame::Frame;
+use crate::model::event::{Event, Mmap, RawStack};
+use crate::model::frame::Stack;
 use crate::model::losses::Losses;
-use crate::model::observation::ThreadInfo;
 
 /// `/proc` could not be read at all: nothing could be attributed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot list processes in {path}: {source}; mount procfs there, and run as root")]
+#[error("cannot list the processes in {path}: {source}; mount procfs there, and run as root")]
 pub struct ScanError {
     /// Where procfs was looked for.
     path: PathBuf,
@@ -24,49 +35,229 @@ pub struct ScanError {
 /// Every process that is known.
 #[derive(Debug)]
 pub struct Processes {
-    config: Config,
+    procfs: Procfs,
+    max_process_mappings: usize,
+    table: Table,
+    binaries: Binaries,
+    jit: JitMaps,
+    cgroups: Cgroups,
+    stacks: Stacks,
+    /// Side-band records were lost, and no scan has made up for it.
+    missed_events: bool,
+    rescan: Backoff,
+    sampled: usize,
     losses: Losses,
 }
 
 impl Processes {
     /// Knows no process yet.
     pub fn new(config: Config) -> Self {
-        Self { config, losses: Losses::default() }
+        Self {
+            max_process_mappings: config.max_process_mappings,
+            table: Table::new(&config),
+            binaries: Binaries::new(&config),
+            jit: JitMaps::new(config.max_open_perf_maps),
+            cgroups: Cgroups::default(),
+            stacks: Stacks::new(config.max_cached_frames),
+            missed_events: false,
+            rescan: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
+            sampled: 0,
+            losses: Losses::default(),
+            procfs: Procfs::new(config.proc),
+        }
     }
 
     /// Reads all processes that live now. To be called once the side-band is open, so that nothing
-    /// happens between the two.
+    /// happens unseen between the two: what the side-band tells twice is recognized.
     pub fn scan(&mut self) -> Result<(), ScanError> {
-        std::fs::read_dir(&self.config.proc)
-            .map(drop)
-            .map_err(|source| ScanError { path: self.config.proc.clone(), source })
+        let at_ns = now_ns();
+        let pids = self
+            .procfs
+            .pids()
+            .map_err(|source| ScanError { path: self.procfs.path().to_owned(), source })?;
+        let gone = {
+            let present: HashSet<u32> = pids.iter().copied().collect();
+            let living = self.table.living();
+            living.into_iter().filter(move |pid| !present.contains(pid))
+        };
+        for pid in gone {
+            self.table.end(pid, at_ns);
+        }
+        for pid in pids {
+            if let Err(error) = self.read(pid, pid) {
+                // Mostly it has just ended.
+                tracing::debug!(pid, %error, "process not read");
+            }
+        }
+        Ok(())
     }
 
-    /// Follows what happened to a process. Events come in the order of time; samples are ignored.
-    pub fn apply(&mut self, _event: &Event) {}
+    /// Follows what happened to a process. Events come in the order of time. Samples say nothing new.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Mmap(mmap) => self.map(mmap),
+            Event::Comm(change) => self.table.comm(change),
+            Event::Fork(fork) => self.table.fork(fork),
+            Event::Exit(exit) => self.table.exit(exit),
+            Event::SidebandLost(_) => self.missed_events = true,
+            Event::OnCpu(_) | Event::Block(_) | Event::Resume(_) => {}
+        }
+        self.make_up_for_missed_events(event.time_ns());
+    }
 
     /// Says whose a stack is and where its addresses lie.
     pub fn attribute(&mut self, raw: &RawStack) -> Attributed {
-        let name: Arc<str> = comm(&raw.comm).into();
-        let thread = Arc::new(ThreadInfo {
-            pid: raw.pid,
-            tid: raw.tid,
-            process: Arc::clone(&name),
-            thread: name,
-            cgroup: format!("id:{}", raw.cgroup_id).into(),
-        });
-        let kernel = raw.kernel.iter().map(|address| Frame::Kernel { address: *address });
-        let user = raw.user.iter().map(|address| Frame::Unmapped { address: *address });
-        Attributed { thread, stack: kernel.chain(user).collect() }
+        self.meet(raw);
+        self.look_for_perf_map(raw);
+        let stack = self.stack(raw);
+        let life = self.table.entry(raw.pid);
+        let thread = identity::thread(life, raw, &mut self.cgroups, &self.procfs);
+        Attributed { thread, stack }
     }
 
     /// What was turned away so far.
     pub fn losses(&self) -> Losses {
-        self.losses.clone()
+        let mut losses = self.losses.clone();
+        losses.merge(self.table.losses());
+        losses.merge(self.binaries.losses());
+        losses.add("perf_maps_not_opened_limit", self.jit.not_opened());
+        losses
     }
 
     /// Processes that at least one stack was attributed to.
     pub fn process_count(&self) -> usize {
-        0
+        self.sampled
+    }
+
+    fn map(&mut self, mmap: &Mmap) {
+        let life = self.table.entry(mmap.pid);
+        if !life.is_news(mmap.time_ns) {
+            return;
+        }
+        let parent = life.parent;
+        if let Some(mapping) = self.mapping(mmap, parent) {
+            self.table.map(mmap.pid, mapping);
+        }
+    }
+
+    fn mapping(&mut self, mmap: &Mmap, parent: Option<u32>) -> Option<Mapping> {
+        let code = self.binaries.code(mmap, parent, &self.procfs)?;
+        let end = mmap.start.saturating_add(mmap.len);
+        Some(Mapping { start: mmap.start, end, file_offset: mmap.file_offset, code })
+    }
+
+    fn make_up_for_missed_events(&mut self, now_ns: u64) {
+        if self.missed_events && self.rescan.is_due(now_ns) {
+            self.missed_events = self.scan().is_err();
+        }
+    }
+
+    /// Takes note of the process of a stack, and reads it if nobody told of it.
+    fn meet(&mut self, raw: &RawStack) {
+        let life = self.table.entry(raw.pid);
+        if life.sampled_at_ns == 0 {
+            self.sampled += 1;
+        }
+        life.sampled_at_ns = raw.time_ns.max(1);
+        if life.source == Source::Unread && self.read(raw.pid, raw.tid).is_err() {
+            self.table.entry(raw.pid).source = Source::Missed;
+            self.table.end(raw.pid, raw.time_ns);
+        }
+        let is_missed = self.table.get(raw.pid).is_some_and(|life| life.source == Source::Missed);
+        self.losses.add("stacks_of_unknown_processes", u64::from(is_missed));
+    }
+
+    /// Reads what `/proc` says of a process.
+    fn read(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        let at_ns = now_ns();
+        let dir = self.procfs.process(pid)?;
+        let mut maps = dir.maps(at_ns, self.max_process_mappings)?;
+        if maps.mappings.is_empty() && tid != pid {
+            // Where the first thread has ended, only the others still show the memory.
+            maps = self.procfs.process(tid)?.maps(at_ns, self.max_process_mappings)?;
+        }
+        let name = dir.read("comm")?;
+        if maps.mappings.is_empty() && self.table.get(pid).is_some_and(|l| l.ended_at_ns.is_some())
+        {
+            // A zombie: what is known of its life is worth more.
+            return Ok(());
+        }
+        self.losses.add("mappings_lost_limit", maps.beyond_limit);
+        self.losses.add("maps_lines_malformed", maps.malformed);
+
+        let parent = self.table.get(pid).and_then(|life| life.parent);
+        let mut space = AddressSpace::new(self.table.budget().clone());
+        for mmap in &maps.mappings {
+            if let Some(mapping) = self.mapping(mmap, parent) {
+                let is_lost = space.insert(mapping) == Change::Full;
+                self.losses.add("mappings_lost_limit", u64::from(is_lost));
+            }
+        }
+        let version = self.table.next_version();
+        let life = self.table.entry(pid);
+        life.replace_space(space, version);
+        life.source = Source::Known { at_ns };
+        life.ended_at_ns = None;
+        let name = comm(name.strip_suffix(b"\n").unwrap_or(&name));
+        if *life.name != *name {
+            life.name = name.into();
+        }
+        Ok(())
+    }
+
+    fn stack(&mut self, raw: &RawStack) -> Stack {
+        let mut known = self.resolve(raw);
+        if known.unmapped > 0 && self.reread(raw) {
+            known = self.resolve(raw);
+        }
+        self.losses.add("user_frames_unmapped", known.unmapped);
+        known.stack
+    }
+
+    fn resolve(&mut self, raw: &RawStack) -> Known {
+        let life = self.table.entry(raw.pid);
+        // Kernel frames are the same in all processes.
+        let version = if raw.user.is_empty() { 0 } else { life.version() };
+        if let Some(known) = self.stacks.get(version, raw) {
+            return known;
+        }
+        let mut jit = life.jit.take();
+        let resolved = resolve(raw, life.space(), || {
+            Arc::clone(jit.get_or_insert_with(|| self.jit.make(raw.pid, &self.procfs)))
+        });
+        life.jit = jit;
+        let known = Known { stack: resolved.frames.into(), unmapped: resolved.unmapped };
+        self.stacks.keep(version, raw, known.clone());
+        known
+    }
+
+    /// Reads the mappings of a process again, since the kernel does not tell when one is moved
+    /// (`mremap`). Whether they have changed.
+    fn reread(&mut self, raw: &RawStack) -> bool {
+        let life = self.table.entry(raw.pid);
+        let before = life.version();
+        if life.ended_at_ns.is_some() || !life.reread.is_due(raw.time_ns) {
+            return false;
+        }
+        self.read(raw.pid, raw.tid).is_ok() && self.table.entry(raw.pid).version() != before
+    }
+
+    /// A runtime may begin to write its perf map long after it began to generate code.
+    fn look_for_perf_map(&mut self, raw: &RawStack) {
+        let life = self.table.entry(raw.pid);
+        let Some(map) = &life.jit else { return };
+        let has_own = map.file.is_some() && map.pid == raw.pid;
+        if has_own || life.ended_at_ns.is_some() || !life.jit_retry.is_due(raw.time_ns) {
+            return;
+        }
+        if let Some(map) = self.jit.retry(raw.pid, &self.procfs) {
+            let version = self.table.next_version();
+            let life = self.table.entry(raw.pid);
+            life.jit = Some(map);
+            life.set_version(version);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! From addresses to frames. No I/O.
+//!
+//! The innermost address is where the thread was; each further one is where it would have returned to,
+//! the instruction after a call. One less is inside the call: the right line, and the right function
+//! where a call was the last thing in it.
+
+use std::sync::Arc;
+
+use super::address_space::{AddressSpace, Code};
+use crate::model::event::RawStack;
+use crate::model::frame::{Frame, JitMap, Marker};
+
+/// The frames of one stack.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    /// Kernel frames, user frames, and a marker wherever some are missing; innermost first.
+    pub(super) frames: Vec<Frame>,
+    /// User frames that lie in no mapping.
+    pub(super) unmapped: u64,
+}
+
+/// Resolves a stack. `jit` is asked for the map of generated code when a frame lies in such code.
+pub(super) fn resolve(
+    raw: &RawStack,
+    space: &AddressSpace,
+    mut jit: impl FnMut() -> Arc<JitMap>,
+) -> Resolved {
+    let mut frames = Vec::with_capacity(raw.kernel.len() + raw.user.len() + 2);
+    frames.extend(places(&raw.kernel).map(|address| Frame::Kernel { address }));
+    if !raw.kernel_end.is_whole() {
+        frames.push(Frame::Marker(Marker::KernelTruncated(raw.kernel_end)));
+    }
+    let mut unmapped = 0;
+    frames.extend(places(&raw.user).map(|address| match space.lookup(address) {
+        Some(mapping) => match &mapping.code {
+            Code::Binary(binary) => {
+                Frame::Native { binary: Arc::clone(binary), offset: mapping.offset_of(address) }
+            }
+            Code::Generated => Frame::Jit { map: jit(), address },
+        },
+        None => {
+            unmapped += 1;
+            Frame::Unmapped { address }
+        }
+    }));
+    if !raw.user_end.is_whole() {
+        frames.push(Frame::Marker(Marker::UserTruncated(raw.user_end)));
+    }
+    Resolved { frames, unmapped }
+}
+
+/// The addresses to look up.
+fn places(addresses: &[u64]) -> impl Iterator<Item = u64> {
+    addresses.iter().enumerate().map(|(depth, address)| match depth {
+        0 => *address,
+        _ => address.wrapping_sub(1),
+    })
+}
