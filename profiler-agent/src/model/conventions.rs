@@ -65,6 +65,11 @@ pub mod comment {
     pub const MIN_BLOCK: &str = "min_block";
     /// Prefix of a counter's name.
     pub const COUNTER: &str = "count.";
+    /// Whether a counter of this name counts what was lost (and not what was filtered out, or seen).
+    pub fn is_loss(counter: &str) -> bool {
+        counter.contains("_lost")
+    }
+
     /// Something that the reader should know.
     pub const NOTE: &str = "note";
 }

@@ -28,6 +28,12 @@ impl Losses {
         self.0.get(name).copied().unwrap_or_default()
     }
 
+    /// Sum of the counts whose name says that something was lost: what a title calls "lost".
+    pub fn lost(&self) -> u64 {
+        let lost = self.0.iter().filter(|(name, _)| super::conventions::comment::is_loss(name));
+        lost.map(|(_, n)| *n).fold(0, u64::saturating_add)
+    }
+
     /// Names and counts, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.0.iter().map(|(name, n)| (*name, *n))

@@ -9,6 +9,8 @@ pub mod encode;
 pub mod meta;
 pub mod off_cpu;
 mod share;
+#[cfg(test)]
+mod testing;
 pub mod window;
 
 pub use encode::encode;

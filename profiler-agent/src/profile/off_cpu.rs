@@ -113,7 +113,7 @@ impl OffCpu {
             match open {
                 Some(block) => {
                     if let Some(observation) = self.observation(block, stopped_at_ns) {
-                        window.add(&observation);
+                        window.add(observation);
                     }
                 }
                 None => self.add_skipped(key, None, &self.still_skipped(entry, stopped_at_ns)),
@@ -197,3 +197,6 @@ impl OffCpu {
         times
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,14 +112,14 @@ impl Window {
     }
 
     /// Counts one observation. One that stands for nothing is ignored.
-    pub fn add(&mut self, observation: &Observation) {
+    pub fn add(&mut self, observation: Observation) {
         let Observation { thread, stack, activity, count, ns } = observation;
-        if *count == 0 && *ns == 0 {
+        if count == 0 && ns == 0 {
             return;
         }
         let stack = self.stack_number(stack);
         let thread = self.thread_number(thread);
-        self.tally(SampleKey { thread, stack, activity: *activity }).add(*count, *ns);
+        self.tally(SampleKey { thread, stack, activity }).add(count, ns);
     }
 
     /// Shares time without a stack out over the stacks that were kept of the same thread in the same
@@ -138,7 +138,7 @@ impl Window {
         for SkippedTime { thread, state, skipped } in skipped {
             match kept.get(&(thread.pid, thread.tid, *state)) {
                 Some(indices) => self.share_over(indices, *skipped),
-                None => self.add(&Observation {
+                None => self.add(Observation {
                     thread: Arc::clone(thread),
                     stack: marker_stack(Marker::StackNotSampled),
                     activity: Activity::OffCpu(*state),
@@ -187,8 +187,8 @@ impl Window {
         &self.losses
     }
 
-    fn stack_number(&mut self, stack: &Stack) -> usize {
-        if let Some(number) = self.stacks.get_index_of(stack) {
+    fn stack_number(&mut self, stack: Stack) -> usize {
+        if let Some(number) = self.stacks.get_index_of(&stack) {
             return number;
         }
         let full = self.stacks.len() >= self.limits.stacks
@@ -203,17 +203,16 @@ impl Window {
                 self.new_frames.push(frame.clone());
             }
         }
-        self.stacks.insert_full(Arc::clone(stack)).0
+        self.stacks.insert_full(stack).0
     }
 
-    fn thread_number(&mut self, thread: &Arc<ThreadInfo>) -> usize {
-        if let Some(number) = self.threads.get_index_of(thread) {
+    fn thread_number(&mut self, thread: Arc<ThreadInfo>) -> usize {
+        if let Some(number) = self.threads.get_index_of(&thread) {
             return number;
         }
-        if self.threads.len() >= self.limits.samples {
-            return self.threads.insert_full(Arc::new(other_threads())).0;
-        }
-        self.threads.insert_full(Arc::clone(thread)).0
+        // Of the threads beyond the limit no sample has room either: `tally` counts them.
+        let full = self.threads.len() >= self.limits.samples;
+        self.threads.insert_full(if full { other_threads() } else { thread }).0
     }
 
     /// The line of a key; of all lines beyond the limit, one per activity.
@@ -222,7 +221,7 @@ impl Window {
         let key = if full {
             self.losses.add("samples_without_thread_table_full", 1);
             let stack = self.stacks.insert_full(marker_stack(Marker::StackTableFull)).0;
-            let thread = self.threads.insert_full(Arc::new(other_threads())).0;
+            let thread = self.threads.insert_full(other_threads()).0;
             SampleKey { thread, stack, ..key }
         } else {
             key
@@ -251,7 +250,11 @@ fn marker_stack(marker: Marker) -> Stack {
 }
 
 /// Stands for the threads that had no room of their own.
-fn other_threads() -> ThreadInfo {
+fn other_threads() -> Arc<ThreadInfo> {
     let name: Arc<str> = Arc::from("[other threads: table full]");
-    ThreadInfo { pid: 0, tid: 0, process: Arc::clone(&name), thread: name, cgroup: Arc::from("") }
+    let process = Arc::clone(&name);
+    Arc::new(ThreadInfo { pid: 0, tid: 0, process, thread: name, cgroup: Arc::from("") })
 }
+
+#[cfg(test)]
+mod tests;

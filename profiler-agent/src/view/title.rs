@@ -117,7 +117,7 @@ fn sums(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Options) -> (u6
 fn lost(reader: &Reader<'_>) -> Option<u64> {
     let counter = |(key, value): (&'_ str, &'_ str)| {
         let name = key.strip_prefix(comment::COUNTER)?;
-        Some((name.contains("_lost"), value.parse::<u64>().ok()?))
+        Some((comment::is_loss(name), value.parse::<u64>().ok()?))
     };
     let mut counters = reader.comments().filter_map(counter).peekable();
     counters.peek()?;
