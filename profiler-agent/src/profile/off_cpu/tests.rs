@@ -28,11 +28,11 @@ fn off_for(tid: u32, blocked_at_ns: u64, kept: u32) -> (u32, ThreadEntry) {
     (tid, ThreadEntry { blocked_at_ns, pid: 1, state, kept, ..Default::default() })
 }
 
-/// Ends the recording: (thread, state, stack, blocks, ns) of each line, and the losses.
-fn finish(
-    off_cpu: OffCpu,
-    threads: &[(u32, ThreadEntry)],
-) -> (Vec<(u32, ThreadState, Stack, u64, u64)>, Losses) {
+/// Thread, state, stack, blocks, ns.
+type Line = (u32, ThreadState, Stack, u64, u64);
+
+/// Ends the recording: its lines and losses.
+fn finish(off_cpu: OffCpu, threads: &[(u32, ThreadEntry)]) -> (Vec<Line>, Losses) {
     let mut window = Window::new(Limits::default());
     let describe = |pid, tid| thread(pid, tid, "described");
     let losses = off_cpu.finish(STOP, threads, describe, &mut window);
