@@ -3,13 +3,21 @@
 mod debian;
 mod matrix;
 mod sh;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask matrix --kernel oldest,newest   boot the agent on old and new kernels (needs no KVM)";
+  cargo xtask test                            every test, on the live kernel (as root)
+  cargo xtask tidy                            the rules of ARCHITECTURE.md
+  cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
+
+`bash .ci/run` does what CI does.";
 
 /// Builds, checks, measures: everything that the project does to itself.
 #[derive(Parser)]
@@ -21,12 +29,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Boots the agent on other kernels, in virtual machines.
+    /// Run every test that needs no virtual machine, those on the live kernel included.
+    Test(test::Args),
+    /// Check the rules of ARCHITECTURE.md.
+    Tidy,
+    /// Boot the agent on other kernels, in virtual machines.
     Matrix(matrix::Args),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Tidy => tidy::run(&command_names()),
         Command::Matrix(args) => matrix::run(&args),
     }
+}
+
+fn command_names() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
 }
