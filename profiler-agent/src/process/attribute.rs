@@ -56,3 +56,6 @@ fn places(addresses: &[u64]) -> impl Iterator<Item = u64> {
         _ => address.wrapping_sub(1),
     })
 }
+
+#[cfg(test)]
+mod tests;

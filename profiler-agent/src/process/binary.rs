@@ -23,6 +23,9 @@ use crate::model::losses::Losses;
 /// Requests that find no room between two sweeps.
 const SWEEP_EVERY: usize = 256;
 
+/// Bytes of a path that are kept to recognize it.
+const MAX_HINT: usize = 256;
+
 /// By what a mapped file is recognized.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -30,8 +33,8 @@ enum Key {
     BuildId(String, BinaryKind),
     /// Its content, as far as the file system tells.
     Content(Stamp),
-    /// What the kernel told of a mapping: a hint that still needs its content confirmed, since an
-    /// inode can be written again, and some file systems number several trees alike.
+    /// What the kernel told of a mapping, and the end of its path: a hint that still needs its content
+    /// confirmed, since an inode can be written again, and some file systems number several trees alike.
     Told(MmapId, Vec<u8>),
 }
 
@@ -98,7 +101,10 @@ impl Binaries {
         };
         let told = match &mmap.id {
             MmapId::BuildId(id) => Key::BuildId(hex(id), kind),
-            id @ MmapId::Inode { .. } => Key::Told(id.clone(), mmap.path.clone()),
+            id @ MmapId::Inode { .. } => {
+                let from = mmap.path.len().saturating_sub(MAX_HINT);
+                Key::Told(id.clone(), mmap.path.get(from..).unwrap_or_default().to_vec())
+            }
         };
         let before = self.recall(&told);
         if let Some((code, known)) = &before
@@ -176,7 +182,9 @@ impl Binaries {
     }
 
     fn remember(&mut self, key: Key, known: Known) {
-        self.known.insert(key, known);
+        if self.known.contains_key(&key) || self.has_entry() {
+            self.known.insert(key, known);
+        }
     }
 
     /// A new binary, and whether a later mapping should try again to open its file.
@@ -294,3 +302,6 @@ impl Binaries {
         id
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,7 @@ impl Default for Config {
             max_processes: 16_384,
             max_mappings: 1 << 20,
             max_process_mappings: 16_384,
-            max_binaries: 16_384,
+            max_binaries: 8_192,
             max_open_binaries: 512,
             max_open_perf_maps: 128,
             max_cached_frames: 262_144,

@@ -120,3 +120,6 @@ impl Equivalent<Key> for Query<'_> {
         self.parts() == key.parts()
     }
 }
+
+#[cfg(test)]
+mod tests;

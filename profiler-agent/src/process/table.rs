@@ -207,3 +207,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

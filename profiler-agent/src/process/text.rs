@@ -1,8 +1,8 @@
 //! Names that other processes chose, made fit to be shown: no control characters, no invalid UTF-8,
 //! no characters that turn the direction of a line.
 
-/// Longest name or path that is kept, in characters (`PATH_MAX` of the kernel).
-const MAX_CHARS: usize = 4096;
+/// Longest name or path that is shown, in characters.
+const MAX_CHARS: usize = 1024;
 
 /// The text with everything replaced by U+FFFD that would do something instead of showing something.
 pub(super) fn printable(bytes: &[u8]) -> String {

@@ -1,0 +1,66 @@
+use super::*;
+use crate::model::frame::Frame;
+
+fn raw(user: &[u64], kernel: &[u64]) -> RawStack {
+    RawStack {
+        time_ns: 1,
+        pid: 1,
+        tid: 1,
+        cpu: 0,
+        cgroup_id: 0,
+        comm: [0; 16],
+        user: user.to_vec(),
+        kernel: kernel.to_vec(),
+        user_end: WalkEnd::Complete,
+        kernel_end: WalkEnd::Complete,
+    }
+}
+
+fn known(frames: usize, tag: u64) -> Known {
+    Known { stack: vec![Frame::Kernel { address: tag }; frames].into(), unmapped: 0 }
+}
+
+#[test]
+fn only_the_same_stack_is_found() {
+    let mut stacks = Stacks::new(100);
+    stacks.keep(1, &raw(&[1, 2], &[3]), known(3, 0));
+    assert!(stacks.get(1, &raw(&[1, 2], &[3])).is_some());
+    assert!(stacks.get(2, &raw(&[1, 2], &[3])).is_none());
+    assert!(stacks.get(1, &raw(&[1], &[2, 3])).is_none());
+    assert!(stacks.get(1, &raw(&[1, 2, 3], &[])).is_none());
+    let mut cut = raw(&[1, 2], &[3]);
+    cut.user_end = WalkEnd::DepthLimit;
+    assert!(stacks.get(1, &cut).is_none());
+}
+
+#[test]
+fn who_and_when_do_not_matter() {
+    let mut stacks = Stacks::new(100);
+    stacks.keep(1, &raw(&[1, 2], &[3]), known(3, 0));
+    let other = RawStack { time_ns: 99, tid: 5, cpu: 3, ..raw(&[1, 2], &[3]) };
+    assert!(stacks.get(1, &other).is_some());
+}
+
+#[test]
+fn what_is_asked_for_stays_and_the_rest_goes() {
+    let mut stacks = Stacks::new(200);
+    stacks.keep(1, &raw(&[0], &[]), known(9, 0));
+    for n in 1..1_000 {
+        stacks.keep(1, &raw(&[n], &[]), known(9, n));
+        assert!(stacks.get(1, &raw(&[0], &[])).is_some(), "after {n}");
+        let frames: usize =
+            stacks.young.values().chain(stacks.old.values()).map(|k| k.stack.len()).sum();
+        assert!(frames <= 200, "{frames}");
+    }
+    assert!(stacks.get(1, &raw(&[1], &[])).is_none());
+    assert!(stacks.get(1, &raw(&[999], &[])).is_some());
+}
+
+#[test]
+fn empty_stacks_are_bounded_too() {
+    let mut stacks = Stacks::new(100);
+    for version in 0..1_000 {
+        stacks.keep(version, &raw(&[], &[]), known(0, 0));
+    }
+    assert!(stacks.young.len() + stacks.old.len() <= 100);
+}
