@@ -138,14 +138,21 @@ impl Elf {
 
     /// The string at an offset of a string table, at most `limit` bytes of it.
     pub fn string(&self, table: &Section, at: u64, limit: usize) -> Option<Vec<u8>> {
-        let rest = table.size.checked_sub(at)?;
-        let mut buffer = vec![0; limit.min(usize::try_from(rest).ok()?)];
-        if !self.read_at(table, at, &mut buffer).ok()? {
-            return None;
+        /// Most names are shorter.
+        const SHORT: usize = 128;
+        let rest = usize::try_from(table.size.checked_sub(at)?).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; limit.min(rest).min(SHORT)];
+        let mut text = self.until_nul(table, at, &mut buffer)?;
+        if text.len() == SHORT {
+            buffer.resize(limit.min(rest), 0);
+            text = self.until_nul(table, at, &mut buffer)?;
         }
-        let end = until_nul(&buffer).len();
-        buffer.truncate(end);
-        Some(buffer)
+        Some(text.to_vec())
+    }
+
+    fn until_nul<'b>(&self, table: &Section, at: u64, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let inside = self.read_at(table, at, buffer).ok()?;
+        inside.then(|| until_nul(buffer))
     }
 
     /// The build ID in lower-case hex, empty where there is none.

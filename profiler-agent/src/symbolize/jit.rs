@@ -3,11 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::notes::Notes;
 use super::perf_map;
-use super::problems::Problems;
 use super::wanted::Wanted;
 use crate::model::frame::JitMap;
-use crate::model::losses::Losses;
 
 /// Maps that are remembered; when there are more, all are forgotten, which costs a second reading.
 const MAX_MAPS: usize = 1024;
@@ -35,8 +34,7 @@ impl Jit {
         &mut self,
         map: &JitMap,
         addresses: Vec<u64>,
-        problems: &mut Problems,
-        losses: &mut Losses,
+        notes: &mut Notes,
     ) -> Vec<(u64, String)> {
         let Some(file) = &map.file else { return Vec::new() };
         let size = file.metadata().map_or(0, |metadata| metadata.len());
@@ -53,13 +51,17 @@ impl Jit {
         let found = match perf_map::read(file, &mut wanted) {
             Ok(found) => found,
             Err(error) => {
-                problems.add(format!("perf map {} cannot be read: {error}", map.path.display()));
+                notes
+                    .problems
+                    .add(format!("perf map {} cannot be read: {error}", map.path.display()));
                 return Vec::new();
             }
         };
         if found.cut {
-            losses.add("perf_maps_cut", 1);
-            problems.add(format!("perf map {} is too large; names may miss", map.path.display()));
+            notes.losses.add("perf_maps_cut", 1);
+            notes
+                .problems
+                .add(format!("perf map {} is too large; names may miss", map.path.display()));
         }
         let mut names = Vec::new();
         for (address, name) in wanted.addresses().iter().zip(found.names) {
@@ -92,29 +94,27 @@ mod tests {
         let mut writer = file.try_clone().unwrap();
         let map = map(file);
         let mut jit = Jit::default();
-        let (mut problems, mut losses) = (Problems::default(), Losses::default());
-        let mut look =
-            |addresses: &[u64]| jit.names(&map, addresses.to_vec(), &mut problems, &mut losses);
+        let mut notes = Notes::default();
+        let mut look = |addresses: &[u64]| jit.names(&map, addresses.to_vec(), &mut notes);
 
         writer.write_all(b"1000 10 early\n").unwrap();
         assert_eq!(look(&[0x1000, 0x2000]), [(0x1000, "early".to_owned())]);
         assert_eq!(look(&[0x2000]), []);
         writer.write_all(b"2000 10 late\n").unwrap();
         assert_eq!(look(&[0x2000]), [(0x2000, "late".to_owned())]);
-        assert_eq!(losses, Losses::default());
+        assert_eq!(notes.losses.iter().count(), 0);
     }
 
     #[test]
     fn an_unreadable_map_is_one_problem() {
         let map = map(File::open("/dev/zero").unwrap());
-        let mut problems = Problems::default();
-        let mut losses = Losses::default();
+        let mut notes = Notes::default();
         let mut jit = Jit::default();
         for _ in 0..2 {
-            assert_eq!(jit.names(&map, vec![1], &mut problems, &mut losses), []);
+            assert_eq!(jit.names(&map, vec![1], &mut notes), []);
         }
         assert_eq!(
-            problems.lines(),
+            notes.problems.lines(),
             ["perf map /tmp/perf-1.map cannot be read: it is not a regular file"]
         );
     }

@@ -12,16 +12,21 @@
 //! | the kernel, its modules, BPF programs | `kernel`: `/proc/kallsyms` |
 //! | generated code | `perf_map`: one streaming pass |
 
+mod budget;
 mod debug_file;
+mod debug_sections;
 mod demangle;
+mod dwarf;
+mod dwarf_cost;
 mod elf;
+mod excerpt;
 mod jit;
 mod kernel;
 mod lines;
 mod memory_file;
 mod native;
+mod notes;
 mod perf_map;
-mod problems;
 mod symbol_table;
 mod symbolizer;
 mod text;

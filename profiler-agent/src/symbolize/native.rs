@@ -1,17 +1,17 @@
 //! Names for places in binaries: from debug information where it is there and fits the budget, from
 //! symbol tables otherwise.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::debug_file;
+use super::budget::Budget;
 use super::elf::{Elf, ElfError};
-use super::problems::Problems;
-use super::symbol_table;
+use super::notes::Notes;
 use super::text::printable;
 use super::wanted::Wanted;
+use super::{debug_file, debug_sections, symbol_table};
 use crate::model::frame::Binary;
-use crate::model::losses::Losses;
 
 /// A function at an address: its symbol, not yet demangled, and where its source stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +24,21 @@ pub(super) struct RawLine {
     pub line: u32,
 }
 
+/// Binaries whose debug file is remembered; when there are more, all are looked for again.
+const MAX_DEBUG_FILES: usize = 4096;
+
 /// Names places in binaries.
 pub(super) struct Native {
-    debug_directories: Vec<PathBuf>,
+    debug_dirs: Vec<PathBuf>,
+    budget: Budget,
+    /// The separate debug file of each binary, `None` where there is none.
+    debug_files: HashMap<u32, Option<Arc<Elf>>>,
 }
 
 impl Native {
-    pub fn new(debug_directories: Vec<PathBuf>) -> Self {
-        Self { debug_directories }
+    /// Looks for separate debug files in `debug_dirs`, and lets debug information take `budget` bytes.
+    pub fn new(debug_dirs: Vec<PathBuf>, budget: u64) -> Self {
+        Self { debug_dirs, budget: Budget::new(budget), debug_files: HashMap::new() }
     }
 
     /// The functions at each wanted address (ELF virtual addresses, in the order of
@@ -39,49 +46,105 @@ impl Native {
     pub fn names(
         &mut self,
         binary: &Binary,
-        wanted: &mut Wanted,
-        problems: &mut Problems,
-        losses: &mut Losses,
+        wanted: &Wanted,
+        notes: &mut Notes,
     ) -> Vec<Vec<RawLine>> {
-        let mut lines = vec![Vec::new(); wanted.addresses().len()];
-        let Some(file) = &binary.file else { return lines };
-        let result = Elf::open(Arc::clone(file)).and_then(|elf| {
-            let symbols = self.symbols(&elf, binary, wanted, losses)?;
-            for (slot, symbol) in lines.iter_mut().zip(symbols) {
-                if let (true, Some(symbol)) = (slot.is_empty(), symbol) {
-                    slot.push(RawLine { symbol: printable(&symbol), ..RawLine::default() });
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = result {
-            losses.add("binaries_unreadable", 1);
-            problems.add(format!("{}: no names: {error}", binary.path));
-        }
-        lines
+        let count = wanted.addresses().len();
+        self.try_names(binary, wanted, notes).unwrap_or_else(|error| {
+            notes.losses.add("binaries_unreadable", 1);
+            notes.problems.add(format!("{}: no names: {error}", binary.path));
+            vec![Vec::new(); count]
+        })
     }
 
-    fn symbols(
-        &self,
-        elf: &Elf,
+    fn try_names(
+        &mut self,
         binary: &Binary,
-        wanted: &mut Wanted,
-        losses: &mut Losses,
-    ) -> Result<Vec<Option<Vec<u8>>>, ElfError> {
-        let mut found = symbol_table::read(elf, wanted)?;
-        if symbol_table::is_stripped(elf) {
-            let dirs = &self.debug_directories;
-            if let Some(debug) = debug_file::find(elf, &binary.path, &binary.build_id, dirs) {
-                let full = symbol_table::read(&debug, wanted)?;
-                found.cut |= full.cut;
-                for (slot, symbol) in found.symbols.iter_mut().zip(full.symbols) {
-                    *slot = symbol.or(slot.take());
-                }
+        wanted: &Wanted,
+        notes: &mut Notes,
+    ) -> Result<Vec<Vec<RawLine>>, ElfError> {
+        let Some(file) = &binary.file else {
+            return Ok(vec![Vec::new(); wanted.addresses().len()]);
+        };
+        let elf = Elf::open(Arc::clone(file))?;
+        let debug = self.debug_file(&elf, binary);
+        let mut lines = self.lines(&elf, debug.as_deref(), binary, wanted, notes);
+        let missing =
+            wanted.addresses().iter().copied().zip(&mut lines).filter(|(_, l)| l.is_empty());
+        let (addresses, slots): (Vec<u64>, Vec<_>) = missing.unzip();
+        if !addresses.is_empty() {
+            let symbols = symbols(&elf, debug.as_deref(), &mut Wanted::new(addresses), notes)?;
+            for (slot, symbol) in slots.into_iter().zip(symbols) {
+                let line = symbol.map(|s| RawLine { symbol: printable(&s), ..RawLine::default() });
+                slot.extend(line);
             }
         }
-        if found.cut {
-            losses.add("symbol_tables_cut", 1);
-        }
-        Ok(found.symbols)
+        Ok(lines)
     }
+
+    /// Lines from debug information, in the file or in its debug file. Empty where there is none.
+    fn lines(
+        &mut self,
+        elf: &Elf,
+        debug: Option<&Elf>,
+        binary: &Binary,
+        wanted: &Wanted,
+        notes: &mut Notes,
+    ) -> Vec<Vec<RawLine>> {
+        let addresses = wanted.addresses();
+        let source =
+            [Some(elf), debug].into_iter().flatten().find(|elf| debug_sections::exist(elf));
+        let lines = source
+            .filter(|_| !self.budget.is_refused(binary.id))
+            .map(|source| self.budget.lines(binary.id, source, addresses));
+        match lines {
+            Some(Ok(lines)) => lines,
+            Some(Err(error)) => {
+                notes.losses.add("binaries_without_lines", 1);
+                let size = source.and_then(|elf| debug_sections::size(elf).ok()).unwrap_or(0);
+                notes.problems.add(format!(
+                    "{}: function names only, without lines and inlined functions: its debug \
+                     information ({} MiB) {error} (memory budget: {} MiB)",
+                    binary.path,
+                    size >> 20,
+                    self.budget.limit() >> 20,
+                ));
+                vec![Vec::new(); addresses.len()]
+            }
+            None => vec![Vec::new(); addresses.len()],
+        }
+    }
+
+    /// The separate debug file of a binary without debug information of its own.
+    fn debug_file(&mut self, elf: &Elf, binary: &Binary) -> Option<Arc<Elf>> {
+        if debug_sections::exist(elf) {
+            return None;
+        }
+        if self.debug_files.len() >= MAX_DEBUG_FILES && !self.debug_files.contains_key(&binary.id) {
+            self.debug_files.clear();
+        }
+        let find = || debug_file::find(elf, &binary.path, &binary.build_id, &self.debug_dirs);
+        self.debug_files.entry(binary.id).or_insert_with(|| find().map(Arc::new)).clone()
+    }
+}
+
+/// Symbols from the file's tables, and where those are stripped from its debug file's.
+fn symbols(
+    elf: &Elf,
+    debug: Option<&Elf>,
+    wanted: &mut Wanted,
+    notes: &mut Notes,
+) -> Result<Vec<Option<Vec<u8>>>, ElfError> {
+    let mut found = symbol_table::read(elf, wanted)?;
+    if let Some(debug) = debug.filter(|_| symbol_table::is_stripped(elf)) {
+        let whole = symbol_table::read(debug, wanted)?;
+        found.cut |= whole.cut;
+        for (slot, symbol) in found.symbols.iter_mut().zip(whole.symbols) {
+            *slot = symbol.or(slot.take());
+        }
+    }
+    if found.cut {
+        notes.losses.add("symbol_tables_cut", 1);
+    }
+    Ok(found.symbols)
 }

@@ -8,14 +8,14 @@ use super::demangle::demangle;
 use super::jit::Jit;
 use super::kernel::Kernel;
 use super::native::{Native, RawLine};
-use super::problems::Problems;
+use super::notes::Notes;
 use super::wanted::Wanted;
 use crate::model::frame::{Binary, Frame, FrameKey, JitMap};
 use crate::model::losses::Losses;
 use crate::model::names::{FrameNames, NamedLine, Names};
 
-/// Default of [`Config::memory_budget`], bytes.
-pub const DEFAULT_MEMORY_BUDGET: u64 = 32 << 20;
+/// Default of [`Config::memory_budget`], bytes: with it the agent stays below 60 MB.
+pub const DEFAULT_MEMORY_BUDGET: u64 = 24 << 20;
 
 /// What names are looked for, and at what price.
 #[derive(Clone, Debug)]
@@ -45,19 +45,17 @@ pub struct Symbolizer {
     native: Native,
     kernel: Kernel,
     jit: Jit,
-    problems: Problems,
-    losses: Losses,
+    notes: Notes,
 }
 
 impl Symbolizer {
     /// Reads nothing yet.
     pub fn new(config: Config) -> Self {
         Self {
-            native: Native::new(config.debug_dirs),
+            native: Native::new(config.debug_dirs, config.memory_budget),
             kernel: Kernel::new(config.kallsyms),
             jit: Jit::default(),
-            problems: Problems::default(),
-            losses: Losses::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -80,19 +78,19 @@ impl Symbolizer {
     /// What the user should know about names that are missing: one line each.
     pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.kernel.problem().map(str::to_owned).into_iter().collect();
-        lines.extend(self.problems.lines());
+        lines.extend(self.notes.problems.lines());
         lines
     }
 
     /// What was turned away.
     pub fn losses(&self) -> Losses {
-        self.losses.clone()
+        self.notes.losses.clone()
     }
 
     fn native(&mut self, binary: &Arc<Binary>, offsets: &[u64], output: &mut Output<'_>) {
         let addresses = offsets.iter().filter_map(|offset| binary.address_of(*offset)).collect();
-        let mut wanted = Wanted::new(addresses);
-        let found = self.native.names(binary, &mut wanted, &mut self.problems, &mut self.losses);
+        let wanted = Wanted::new(addresses);
+        let found = self.native.names(binary, &wanted, &mut self.notes);
         for offset in offsets {
             let index = binary
                 .address_of(*offset)
@@ -103,7 +101,7 @@ impl Symbolizer {
     }
 
     fn jit(&mut self, map: &Arc<JitMap>, addresses: Vec<u64>, output: &mut Output<'_>) {
-        let found = self.jit.names(map, addresses, &mut self.problems, &mut self.losses);
+        let found = self.jit.names(map, addresses, &mut self.notes);
         for (address, symbol) in found {
             let key = FrameKey::Jit(map.id, address);
             output.add_lines(key, &[RawLine { symbol, ..RawLine::default() }]);

@@ -158,14 +158,132 @@ fn a_deleted_binary_is_read_through_its_file() {
 fn a_file_descriptor_that_is_used_again_names_the_new_file() {
     let shop = Workshop::new();
     let mut symbolizer = shop.symbolizer();
-    for function in ["first", "second", "third"] {
+    for (id, function) in (0..).zip(["first", "second", "third"]) {
         let source = PLAIN_C.replace("a(", &format!("{function}("));
         let path = shop.build("gcc", ("plain.c", &source), &["-O1", "-g"]);
         // The binary, and with it its descriptor, is gone at the end of each round.
-        let frames = frames_of(&binary(0, &path), &path, function);
+        let frames = frames_of(&binary(id, &path), &path, function);
         let names = named(&mut symbolizer, &frames);
         assert!(names.iter().all(|name| name.starts_with(function)), "{names:?}");
     }
+}
+
+const INLINED_C: &str = "\
+static inline __attribute__((always_inline)) int inner(volatile int *x) {
+  return *x * 7;
+}
+static inline __attribute__((always_inline)) int middle(volatile int *x) {
+  return inner(x) + 1;
+}
+__attribute__((noinline)) int outer(volatile int *x) {
+  return middle(x) - 2;
+}
+int main(int argc, char **argv) { return outer(&argc); }
+";
+
+/// The stack of names in the innermost inlined function of [`INLINED_C`].
+const INLINED: &str = "inner (inlined.c:2) < middle (inlined.c:5) < outer (inlined.c:8)";
+
+fn has_inlined(symbolizer: &mut Symbolizer, binary: &Arc<Binary>, path: &Path) -> bool {
+    let names = named(symbolizer, &frames_of(binary, path, "outer"));
+    assert!(names.iter().all(|name| name.contains("outer")), "{names:?}");
+    names.iter().any(|name| name == INLINED)
+}
+
+#[test]
+fn inlined_functions_have_lines() {
+    for format in ["-gdwarf-4", "-gdwarf-5"] {
+        for packing in ["none", "zlib", "zstd"] {
+            let shop = Workshop::new();
+            let path = shop.build("gcc", ("inlined.c", INLINED_C), &["-O2", "-g", format]);
+            shop.run("objcopy", &[&format!("--compress-debug-sections={packing}"), "program"]);
+            let mut symbolizer = shop.symbolizer();
+            let found = has_inlined(&mut symbolizer, &binary(0, &path), &path);
+            assert!(found, "{format} {packing}: {:?}", symbolizer.problems());
+        }
+    }
+}
+
+#[test]
+fn rust_functions_have_lines_and_no_hash() {
+    let shop = Workshop::new();
+    let source = "#[inline(never)]\npub fn burn(x: u64) -> u64 {\n    std::hint::black_box(x) + 1\n}\n\
+                  fn main() { std::process::exit(burn(1) as i32) }\n";
+    let path = shop.build("rustc", ("burn.rs", source), &["-g", "-O"]);
+    let bytes = fs::read(&path).unwrap();
+    let file = object::File::parse(bytes.as_slice()).unwrap();
+    let symbol = file.symbols().find(|s| s.name().unwrap().contains("4burn")).unwrap();
+    let frames = frames_of(&binary(0, &path), &path, symbol.name().unwrap());
+    let names = named(&mut shop.symbolizer(), &frames);
+    assert!(names.iter().any(|name| name == "burn::burn (burn.rs:3)"), "{names:?}");
+}
+
+/// Moves the debug information of `program` into a file of its own, and strips the program.
+fn split(shop: &Workshop, debug_file: &str) {
+    fs::create_dir_all(shop.path(debug_file).parent().unwrap()).unwrap();
+    fs::copy(shop.path("program"), shop.path("whole")).unwrap();
+    shop.run("objcopy", &["--only-keep-debug", "program", debug_file]);
+    shop.run("strip", &["program"]);
+}
+
+#[test]
+fn debug_files_are_found_by_build_id() {
+    let shop = Workshop::new();
+    let flags = ["-O2", "-g", "-Wl,--build-id=0xabcdef0123456789"];
+    let path = shop.build("gcc", ("inlined.c", INLINED_C), &flags);
+    split(&shop, "debug/.build-id/ab/cdef0123456789.debug");
+    assert!(has_inlined(&mut shop.symbolizer(), &binary(0, &path), &shop.path("whole")));
+}
+
+#[test]
+fn debug_files_are_found_by_debug_link() {
+    let shop = Workshop::new();
+    let path = shop.build("gcc", ("inlined.c", INLINED_C), &["-O2", "-g", "-Wl,--build-id=none"]);
+    let directory = format!("debug{}", path.parent().unwrap().display());
+    let debug_file = format!("{directory}/program.debug");
+    split(&shop, &debug_file);
+    shop.run("objcopy", &[&format!("--add-gnu-debuglink={debug_file}"), "program"]);
+    assert!(has_inlined(&mut shop.symbolizer(), &binary(0, &path), &shop.path("whole")));
+
+    // Another file of that name is none of this program's.
+    let mut other = fs::read(shop.path(&debug_file)).unwrap();
+    other.push(0);
+    fs::write(shop.path(&debug_file), other).unwrap();
+    let frames = frames_of(&binary(0, &path), &shop.path("whole"), "outer");
+    assert_eq!(named(&mut shop.symbolizer(), &frames), [""]);
+}
+
+#[test]
+fn a_debug_file_with_another_build_id_is_refused() {
+    let shop = Workshop::new();
+    let path =
+        shop.build("gcc", ("inlined.c", INLINED_C), &["-g", "-Wl,--build-id=0xabcd000000000000"]);
+    split(&shop, "debug/.build-id/ab/cd111111111111.debug");
+    let whole = shop.path("whole");
+    let real = binary(0, &path);
+    let claims = Binary {
+        build_id: "abcd111111111111".to_owned(),
+        file: real.file.clone(),
+        segments: real.segments.clone(),
+        path: real.path.clone(),
+        problem: None,
+        ..*real
+    };
+    let frames = frames_of(&Arc::new(claims), &whole, "outer");
+    assert_eq!(named(&mut shop.symbolizer(), &frames), [""]);
+}
+
+#[test]
+fn past_the_budget_the_symbol_table_gives_the_names() {
+    let shop = Workshop::new();
+    let path = shop.build("gcc", ("inlined.c", INLINED_C), &["-O2", "-g"]);
+    let mut symbolizer = Symbolizer::new(Config { memory_budget: 100, ..Config::default() });
+    let frames = frames_of(&binary(0, &path), &path, "outer");
+    assert_eq!(named(&mut symbolizer, &frames), ["outer"]);
+    let problems = symbolizer.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("memory budget"), "{problems:?}");
+    assert_eq!(symbolizer.losses().get("binaries_without_lines"), 1);
 }
 
 #[test]

@@ -1,9 +1,20 @@
-//! What the user should know about missing names: one line each, a bounded number of them.
+//! What the stage has to say of its work: to the user in words, to the metrics in counts.
+
+use crate::model::losses::Losses;
+
+/// What went wrong so far.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// For the user.
+    pub problems: Problems,
+    /// For the metrics.
+    pub losses: Losses,
+}
 
 /// Lines that are kept; the rest is counted.
 const MAX_LINES: usize = 20;
 
-/// Lines, in the order in which they came up.
+/// What the user should know about missing names: one line each, in the order in which they came up.
 #[derive(Default)]
 pub(super) struct Problems {
     lines: Vec<String>,

@@ -1,0 +1,132 @@
+//! The debug information of one file, read by blazesym: lines and inlined functions.
+//!
+//! What may go wrong with a file that someone made up: blazesym maps it (so it gets an [`excerpt`]),
+//! allocates as the file says and recurses as deep as it is nested (so [`dwarf_cost`] walks through it
+//! before), and panics on some contradictions, such as a line that names a file outside the table
+//! (`Lines::row_location`). Panics are caught; the file is given up then, so that nothing looks at what
+//! they left behind.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use blazesym::symbolize::source::{Elf as ElfSource, Source};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
+use thiserror::Error;
+
+use super::debug_sections::{self, DebugSections};
+use super::dwarf_cost::{self, Cost, Refusal};
+use super::elf::{Elf, ElfError};
+use super::excerpt;
+use super::native::RawLine;
+use super::text::printable;
+
+/// Functions at one address, at most: the inlined ones, and the one that they are inlined into.
+const MAX_LINES: usize = 128;
+
+/// Why a file's debug information is not used.
+#[derive(Debug, Error)]
+pub(super) enum DwarfError {
+    /// It would cost too much, or is not what a compiler writes.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Elf(#[from] ElfError),
+    /// Reading it panicked, here or in a library.
+    #[error("is malformed (reading it panicked)")]
+    Panicked,
+}
+
+/// Debug information that is open.
+pub(super) struct Dwarf {
+    symbolizer: Symbolizer,
+    source: Source<'static>,
+    /// Sealed; `source` is its path under `/proc/self/fd`, so it must stay open as long.
+    _excerpt: File,
+    /// Bytes of the excerpt.
+    pub size: u64,
+}
+
+impl Dwarf {
+    /// Opens a file's debug information, if it can be used within `budget` bytes.
+    pub fn open(elf: &Elf, budget: u64) -> Result<Self, DwarfError> {
+        let size = debug_sections::size(elf)?;
+        if size > budget {
+            return Err(Refusal::Memory.into());
+        }
+        // The walk uses the same libraries as blazesym, on the same untrusted bytes.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let sections = DebugSections::read(elf, size)?;
+            let cost = dwarf_cost::of(&sections, budget - size)?;
+            fits(&cost, size, budget)?;
+            Ok::<_, DwarfError>(excerpt::write(sections).map_err(ElfError::from)?)
+        }));
+        let excerpt = read.unwrap_or(Err(DwarfError::Panicked))?;
+        let path = format!("/proc/self/fd/{}", excerpt.as_raw_fd());
+        let source = Source::Elf(ElfSource::new(path));
+        Ok(Self { symbolizer: symbolizer(), source, _excerpt: excerpt, size })
+    }
+
+    /// Forgets everything that was parsed.
+    pub fn renew(&mut self) {
+        self.symbolizer = symbolizer();
+    }
+
+    /// The functions at an ELF virtual address, innermost first; empty where none is known.
+    pub fn lines(&self, address: u64) -> Result<Vec<RawLine>, DwarfError> {
+        let look_up =
+            || match self.symbolizer.symbolize_single(&self.source, Input::VirtOffset(address)) {
+                Ok(Symbolized::Sym(symbol)) => lines_of(&symbol),
+                Ok(Symbolized::Unknown(_)) | Err(_) => Vec::new(),
+            };
+        catch_unwind(AssertUnwindSafe(look_up)).map_err(|_| DwarfError::Panicked)
+    }
+}
+
+/// One unit must fit beside the sections, and its tables grow by doubling. All units need not: the
+/// budget's keeper watches. But if an address lies in many units they are all read for it.
+fn fits(cost: &Cost, size: u64, budget: u64) -> Result<(), Refusal> {
+    const WORST: u64 = 8;
+    let once = size.saturating_add(cost.fixed).saturating_add(cost.largest_unit.saturating_mul(2));
+    if once > budget || cost.all_units > budget.saturating_mul(WORST) {
+        return Err(Refusal::Memory);
+    }
+    Ok(())
+}
+
+/// Each file has one of its own: blazesym caches by path, and the paths here are used again.
+fn symbolizer() -> Symbolizer {
+    Symbolizer::builder()
+        .enable_auto_reload(false)
+        .enable_code_info(true)
+        .enable_inlined_fns(true)
+        .enable_demangling(false)
+        .set_debug_dirs(Some::<[&str; 0]>([]))
+        .build()
+}
+
+fn lines_of(symbol: &Sym<'_>) -> Vec<RawLine> {
+    if symbol.name.is_empty() {
+        return Vec::new();
+    }
+    let inlined = symbol.inlined.iter().rev().map(|f| line(&f.name, f.code_info.as_ref()));
+    let function = line(&symbol.name, symbol.code_info.as_deref());
+    inlined.take(MAX_LINES - 1).chain([function]).collect()
+}
+
+fn line(name: &str, code: Option<&CodeInfo<'_>>) -> RawLine {
+    let name = if name.is_empty() { "[inlined]" } else { name };
+    RawLine {
+        symbol: printable(name.as_bytes()),
+        file: code.map(source_file).unwrap_or_default(),
+        line: code.and_then(|code| code.line).unwrap_or_default(),
+    }
+}
+
+fn source_file(code: &CodeInfo<'_>) -> String {
+    let path = code.to_path();
+    printable(OsStr::new(path.as_ref()).as_bytes())
+}
