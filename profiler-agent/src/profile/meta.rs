@@ -1,9 +1,11 @@
 //! What a profile says of its recording, besides the samples: the types of its values, its times, and
 //! the comments that every reader of the format shows.
 
+use std::collections::BTreeMap;
+
 use profiler_common::counter::Counter;
 
-use crate::model::conventions::comment as key;
+use crate::model::conventions::comment::{self as key, is_loss};
 use crate::model::losses::Losses;
 
 /// What was recorded.
@@ -89,15 +91,11 @@ impl Meta {
         if self.kind.has_off_cpu() {
             comments.push(format!("{}: {} ns", key::MIN_BLOCK, self.min_block_ns));
         }
-        // The kernel's counters are shown at zero too: "none lost" is a statement.
-        for counter in Counter::ALL {
-            let name = counter.name();
-            comments.push(format!("{}{name}: {}", key::COUNTER, self.losses.get(name)));
-        }
-        let of_kernel = |name: &str| Counter::ALL.iter().any(|c| c.name() == name);
-        for (name, n) in self.losses.iter().filter(|(name, _)| !of_kernel(name)) {
-            comments.push(format!("{}{name}: {n}", key::COUNTER));
-        }
+        // What the kernel side can lose is shown at zero too: "none lost" is a statement.
+        let kernel_losses = Counter::ALL.iter().map(|c| c.name()).filter(|name| is_loss(name));
+        let mut counts: BTreeMap<&str, u64> = kernel_losses.map(|name| (name, 0)).collect();
+        counts.extend(self.losses.iter());
+        comments.extend(counts.iter().map(|(name, n)| format!("{}{name}: {n}", key::COUNTER)));
         comments.extend(self.notes.iter().map(|note| format!("{}: {note}", key::NOTE)));
         comments
     }

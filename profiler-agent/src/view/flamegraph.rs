@@ -35,6 +35,8 @@ pub(super) fn draw(
 
 fn flames(stacks: &Stacks, facts: &Facts, unit: &str) -> Result<Vec<u8>, ViewError> {
     let mut colors = PaletteMap::default();
+    // inferno's own box at the bottom, "all", has no name.
+    colors.insert("", palette::base(FrameKind::Owner));
     for cell in stacks.cells() {
         colors.insert(key(cell), palette::of(cell.kind, &cell.text));
     }

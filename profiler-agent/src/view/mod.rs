@@ -21,6 +21,10 @@ mod palette;
 mod pprof;
 mod reader;
 mod stacks;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod text_safe;
 mod title;

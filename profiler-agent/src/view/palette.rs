@@ -20,12 +20,12 @@ pub(super) const LEGEND: &[(FrameKind, &str)] = &[
 /// The colour of a kind.
 pub(super) fn base(kind: FrameKind) -> Color {
     let (r, g, b) = match kind {
-        FrameKind::Kernel => (240, 140, 100),
+        FrameKind::Kernel => (238, 124, 92),
         FrameKind::Native => (250, 205, 90),
-        FrameKind::Inlined => (252, 230, 160),
+        FrameKind::Inlined => (253, 238, 185),
         FrameKind::Runtime => (145, 205, 125),
         FrameKind::Unknown => (190, 190, 190),
-        FrameKind::Marker => (205, 150, 215),
+        FrameKind::Marker => (210, 140, 220),
         FrameKind::Owner => (205, 218, 232),
         FrameKind::OnCpu => (250, 190, 150),
         FrameKind::OffCpu => (150, 185, 230),
@@ -37,8 +37,27 @@ pub(super) fn base(kind: FrameKind) -> Color {
 pub(super) fn of(kind: FrameKind, name: &str) -> Color {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    let shade = f64::from((hasher.finish() % 21) as u8) / 100.0 - 0.10;
-    let scale = |channel: u8| (f64::from(channel) * (1.0 + shade)).clamp(0.0, 255.0) as u8;
+    let shade = 0.92 + 0.16 * f64::from((hasher.finish() % 16) as u8) / 15.0;
+    let scale = |channel: u8| (f64::from(channel) * shade).clamp(0.0, 255.0) as u8;
     let Color { r, g, b } = base(kind);
     Color { r: scale(r), g: scale(g), b: scale(b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_colour_and_kinds_are_told_apart() {
+        assert_eq!(of(FrameKind::Native, "main"), of(FrameKind::Native, "main"));
+        let distance = |a: Color, b: Color| {
+            let channels = a.iter().zip(b.iter());
+            channels.map(|(a, b)| u32::from(a.abs_diff(b))).sum::<u32>()
+        };
+        for (n, (a, _)) in LEGEND.iter().enumerate() {
+            for (b, _) in &LEGEND[n + 1..] {
+                assert!(distance(base(*a), base(*b)) > 90, "{a:?} and {b:?} look alike");
+            }
+        }
+    }
 }

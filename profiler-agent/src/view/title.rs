@@ -3,7 +3,7 @@
 
 use super::measure::Measure;
 use super::reader::Reader;
-use super::units::{duration, grouped};
+use super::units::{self, duration, grouped};
 use super::{Options, Time, stacks, text_safe};
 use crate::model::conventions::{comment, mapping};
 
@@ -93,10 +93,10 @@ fn counts(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Options) -> S
     let counts = measures.iter().map(|measure| {
         if measure.count_name.is_empty() {
             let n = samples().filter(|s| measure.value(s) > 0).count();
-            return format!("{} different stacks", grouped(n as u64));
+            return units::count(n as u64, "different stacks");
         }
         let n = samples().map(|s| measure.count(s)).fold(0, u64::saturating_add);
-        format!("{} {}", grouped(n), text_safe::printable(measure.count_name))
+        units::count(n, &text_safe::printable(measure.count_name))
     });
     counts.collect::<Vec<_>>().join(", ")
 }

@@ -23,7 +23,8 @@ pub(super) fn duration(ns: u64) -> String {
         format!("{n:.digits$} {unit}")
     };
     match ns {
-        0..1_000 => format!("{ns} ns"),
+        0 => "0".to_owned(),
+        1..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => scaled(1e3, "µs"),
         1_000_000..1_000_000_000 => scaled(1e6, "ms"),
         _ => scaled(1e9, "s"),
@@ -42,6 +43,12 @@ pub(super) fn amount(n: u64, unit: &str) -> String {
     }
 }
 
+/// A count of things: `1 sample`, `1,980 samples`.
+pub(super) fn count(n: u64, things: &str) -> String {
+    let things = if n == 1 { things.strip_suffix('s').unwrap_or(things) } else { things };
+    format!("{} {things}", grouped(n))
+}
+
 /// A share of a total, in percent.
 pub(super) fn percent(part: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { 100.0 * part as f64 / total as f64 }
@@ -57,6 +64,7 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(duration(0), "0");
         assert_eq!(duration(999), "999 ns");
         assert_eq!(duration(1_500), "1.50 µs");
         assert_eq!(duration(12_345_678), "12.3 ms");

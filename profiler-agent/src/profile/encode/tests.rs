@@ -177,18 +177,12 @@ fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
         clock: cycles
         frequency: 99 Hz
         min_block: 1000 ns
-        count.samples: 0
-        count.samples_lost_ring_full: 3
-        count.blocks: 0
         count.blocks_lost_ring_full: 0
-        count.resumes_lost_ring_full: 0
-        count.blocks_skipped_rate_limit: 0
-        count.blocks_shorter_than_minimum: 0
-        count.blocks_shorter_than_minimum_ns: 0
         count.blocks_lost_thread_table_full: 0
-        count.processes_lost_target_table_full: 0
-        count.filtered: 0
         count.frames_without_name: 2
+        count.processes_lost_target_table_full: 0
+        count.resumes_lost_ring_full: 0
+        count.samples_lost_ring_full: 3
         note: no kernel names: kptr_restrict is 2"#]]
     .assert_eq(&comments.join("\n"));
 }
