@@ -6,6 +6,7 @@
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::record::COMM_LEN;
+use crate::walk::USER_FRAMES_BASE;
 use crate::wire_enum;
 
 /// Cgroups, and thread names, that one recording may ask for.
@@ -92,6 +93,33 @@ pub struct Settings {
     pub cgroups: [CgroupFilter; MAX_FILTERS],
     /// Thread names that are wanted, padded with zeros.
     pub comms: [[u8; COMM_LEN]; MAX_FILTERS],
+}
+
+impl Settings {
+    /// What the object holds before a loader has written its own: no filter, no offsets.
+    pub const NEUTRAL: Self = Self {
+        arch: Arch::X86_64.raw(),
+        task_regs: TaskRegs::Unknown.raw(),
+        task_stack: 0,
+        stack_regs: 0,
+        task_state: 0,
+        task_pid: 0,
+        task_tgid: 0,
+        task_comm: 0,
+        task_on_cpu: 0,
+        task_flags: 0,
+        switch_has_state: 0,
+        max_user_frames: USER_FRAMES_BASE,
+        block_kernel_stacks: 1,
+        filter_pids: 0,
+        follow_forks: 0,
+        cgroup_count: 0,
+        comm_count: 0,
+        blocks_per_tick: 0,
+        min_block_ns: 0,
+        cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
+        comms: [[0; COMM_LEN]; MAX_FILTERS],
+    };
 }
 
 /// Length of the rate limit's tick: 100 ms, in nanoseconds.

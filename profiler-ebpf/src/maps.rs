@@ -1,0 +1,113 @@
+//! The maps that the programs share with each other and with the user side, by name.
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
+    macros::btf_map,
+};
+use profiler_common::{
+    counter::{COUNTERS as COUNTER_COUNT, Counter},
+    record::StackRecord,
+    thread::ThreadEntry,
+};
+
+use crate::{unwind::leaf::CodeBytes, walk::Walk, window::WINDOW_WORDS};
+
+/// Everything that goes up. The loader sets the size.
+#[btf_map]
+pub static RING: RingBuf<u8, { 8 << 20 }> = RingBuf::new();
+
+/// What was counted, by [`Counter`].
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, { COUNTER_COUNT as usize }> = PerCpuArray::new();
+
+/// The processes that are wanted, where only some are.
+#[btf_map]
+pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
+
+/// Threads that have left a CPU at least once, by thread id. The loader may set the size.
+#[btf_map]
+pub static THREADS: HashMap<u32, ThreadEntry, 32768> = HashMap::new();
+
+/// The rate limit of kept blocks.
+#[btf_map]
+pub static RATE: PerCpuArray<crate::rate::Rate, 1> = PerCpuArray::new();
+
+/// See [`Scratch`].
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 3> = PerCpuArray::new();
+
+/// The continuations of a walk. An array takes programs of one type, so there is one for each.
+#[btf_map]
+pub static TAIL_PERF: ProgramArray<2> = ProgramArray::new();
+/// See [`TAIL_PERF`].
+#[btf_map]
+pub static TAIL_BTF: ProgramArray<2> = ProgramArray::new();
+/// See [`TAIL_PERF`].
+#[btf_map]
+pub static TAIL_TP: ProgramArray<2> = ProgramArray::new();
+
+/// Slot of the next four frames in a `TAIL_*` array.
+pub const TAIL: u32 = 0;
+/// Slot of the frames past [`profiler_common::walk::USER_FRAMES_BASE`] in a `TAIL_*` array.
+pub const DEEP: u32 = 1;
+
+/// Words behind the header of a record in the scratch. With the header they fill the 16 KiB that the
+/// mask of a record's length (see [`crate::emit`]) could name: older verifiers ask for all of them.
+pub const FRAME_SLOTS: usize = (RECORD_BYTES - size_of::<StackRecord>()) / 8;
+
+/// Bytes of a record at most, as far as the verifier can know.
+pub const RECORD_BYTES: usize = 16 << 10;
+
+/// What one sample needs on its way through its programs: too much for the 512 bytes of BPF stack.
+#[repr(C)]
+pub struct Scratch {
+    /// The header of the record, as it goes up.
+    pub record: StackRecord,
+    /// The frames of the record: right behind the header.
+    pub frames: [u64; FRAME_SLOTS],
+    /// Where the walk stands, between two programs.
+    pub walk: Walk,
+    /// Which kernel stack, and which helper, the record still needs: see [`crate::record`].
+    pub needs: u32,
+    /// Padding.
+    pub _pad: u32,
+    /// The local copy of the user stack.
+    pub window: [u64; WINDOW_WORDS],
+    /// The local copy of the code around the program counter.
+    pub code: CodeBytes,
+    /// Registers that were read from a kernel stack.
+    pub saved_regs: [u64; 16],
+    /// Always zero: what a new thread starts with.
+    pub new_thread: ThreadEntry,
+}
+
+/// Whose scratch: a sample may interrupt a switch, and the iterator may sleep in the middle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Owner {
+    /// A sample of the clock.
+    Sample = 0,
+    /// A context switch.
+    Switch = 1,
+    /// The iterator over sleeping threads.
+    Sleepers = 2,
+}
+
+/// This CPU's scratch.
+#[inline(always)]
+pub fn scratch(owner: Owner) -> Option<&'static mut Scratch> {
+    let value = SCRATCH.get_ptr_mut(owner as u32)?;
+    // SAFETY: a map value lives as long as the program; each owner runs once at a time on a CPU, and
+    // asks once in a program.
+    Some(unsafe { &mut *value })
+}
+
+/// Adds to one counter. Not atomic: an NMI between load and store loses its own addition, if it is
+/// to the same counter.
+#[inline(always)]
+pub fn count(counter: Counter, n: u64) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter.raw()) {
+        // SAFETY: a map value of this CPU.
+        unsafe { *value = (*value).wrapping_add(n) }
+    }
+}

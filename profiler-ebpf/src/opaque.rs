@@ -1,0 +1,56 @@
+//! Operations that the compiler must not see through, because the verifier has to find them where
+//! they stand.
+
+use core::arch::asm;
+
+/// `value & MASK`, right before the access that it bounds. A plain `&` may be moved, or dropped as
+/// needless, and kernels up to 6.1 then refuse the access.
+#[inline(always)]
+pub fn mask<const MASK: u64>(value: u64) -> u64 {
+    let mut masked = value;
+    // SAFETY: arithmetic on one register.
+    unsafe {
+        asm!("{0} &= {1}", inout(reg) masked, const MASK, options(pure, nomem, nostack));
+    }
+    masked
+}
+
+/// The element of `slice` at `index & MASK`.
+#[inline(always)]
+pub fn masked<const MASK: u64, T, const N: usize>(slice: &mut [T; N], index: u64) -> &mut T {
+    const { assert!((MASK as usize) < N && (MASK & (MASK + 1)) == 0) };
+    // SAFETY: the masked index is less than the length, as asserted.
+    unsafe { slice.get_unchecked_mut(mask::<MASK>(index) as usize) }
+}
+
+/// Hides from the compiler what it knows of a value, so that it makes no other code of it.
+#[inline(always)]
+pub fn hidden(value: u64) -> u64 {
+    let mut hidden = value;
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) hidden, options(pure, nomem, nostack)) };
+    hidden
+}
+
+/// A load of 2 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows
+/// by its BTF. It refuses such a load when the compiler splits it into an addition and a load.
+macro_rules! load {
+    (u64, $base:expr, $offset:literal) => {
+        $crate::opaque::load!(@ "u64", $base, $offset)
+    };
+    (u16, $base:expr, $offset:literal) => {
+        $crate::opaque::load!(@ "u16", $base, $offset)
+    };
+    (@ $type:literal, $base:expr, $offset:literal) => {{
+        let value: u64;
+        // SAFETY: the verifier checks that the structure has such a field.
+        unsafe {
+            core::arch::asm!(
+                concat!("{0} = *(", $type, " *)({1} + ", $offset, ")"),
+                out(reg) value, in(reg) $base, options(nostack, readonly)
+            );
+        }
+        value
+    }};
+}
+pub(crate) use load;

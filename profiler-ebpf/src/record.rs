@@ -1,0 +1,151 @@
+//! The record of a stack: its header at the beginning, the kernel stack at the end.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_F_USER_STACK,
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_smp_processor_id, bpf_get_stack,
+    },
+};
+use profiler_common::{
+    counter::Counter,
+    record::{COMM_LEN, RecordKind},
+    walk::{KERNEL_FRAMES, USER_FRAMES_DEEP, WalkEnd},
+};
+
+use crate::{
+    emit,
+    maps::{FRAME_SLOTS, Scratch, THREADS, count},
+    opaque::mask,
+    walk::Walk,
+};
+
+/// The kernel stack is wanted.
+pub const KERNEL_STACK: u32 = 1;
+/// The user stack has to come from the kernel's helper: the registers are not known.
+pub const USER_STACK: u32 = 2;
+
+/// A process and one of its threads.
+#[derive(Clone, Copy)]
+pub struct Ids {
+    /// Process id (thread group).
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+}
+
+impl Ids {
+    /// From what `bpf_get_current_pid_tgid` says.
+    #[inline(always)]
+    pub fn new(pid_tgid: u64) -> Self {
+        Self { pid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32 }
+    }
+}
+
+/// Fills the header for the current thread.
+#[inline(always)]
+pub fn begin(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64) {
+    let record = &mut scratch.record;
+    record.kind = kind.raw();
+    record.pid = ids.pid;
+    record.tid = ids.tid;
+    record.time_ns = time_ns;
+    record.state = 0;
+    record.flags = 0;
+    // SAFETY: helpers about the current thread and CPU; the name has room for COMM_LEN bytes.
+    unsafe {
+        record.cpu = bpf_get_smp_processor_id();
+        record.cgroup_id = bpf_get_current_cgroup_id();
+        bpf_get_current_comm((&raw mut record.comm).cast(), COMM_LEN as u32);
+    }
+}
+
+/// Adds the stacks that the kernel's helper walks, and sends the record.
+#[inline(always)]
+pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
+    store_walk(scratch, walk);
+    if scratch.needs & USER_STACK != 0 {
+        let (frames, end) = by_helper(ctx, scratch, 0, BPF_F_USER_STACK.into());
+        scratch.record.user_frames = frames as u16;
+        scratch.record.user_end = end.raw() as u8;
+    }
+    let (mut kernel_frames, mut end) = (0, WalkEnd::Absent);
+    if scratch.needs & KERNEL_STACK != 0 {
+        let at = user_frames(scratch);
+        (kernel_frames, end) = by_helper(ctx, scratch, at, 0);
+    }
+    scratch.record.kernel_frames = kernel_frames as u16;
+    scratch.record.kernel_end = end.raw() as u8;
+    send(scratch, kernel_frames);
+}
+
+/// Through memory: the verifier then forgets by which of its many ways the walk ended.
+#[inline(always)]
+pub fn store_walk(scratch: &mut Scratch, walk: &Walk) {
+    let record = &mut scratch.record;
+    // SAFETY: fields of a map value.
+    unsafe {
+        (&raw mut record.user_frames).write_volatile(walk.frames as u16);
+        (&raw mut record.user_end).write_volatile(walk.end as u8);
+    }
+}
+
+/// How many user frames the record has.
+#[inline(always)]
+pub fn user_frames(scratch: &Scratch) -> u64 {
+    // Up to 512: 10 bits.
+    const { assert!(USER_FRAMES_DEEP < 1 << 10) };
+    // SAFETY: a field of a map value.
+    mask::<0x3ff>(unsafe { (&raw const scratch.record.user_frames).read_volatile() }.into())
+}
+
+/// Lets the helper walk a stack, into the frames from `at` on. Says how many and why it ended.
+#[inline(always)]
+fn by_helper<C: EbpfContext>(
+    ctx: &C,
+    scratch: &mut Scratch,
+    at: u64,
+    flags: u64,
+) -> (u64, WalkEnd) {
+    const { assert!(FRAME_SLOTS > 0x3ff + KERNEL_FRAMES as usize) };
+    // SAFETY: `at` is less than 1024, so KERNEL_FRAMES more are within the frames, as asserted.
+    let bytes = unsafe {
+        let to = scratch.frames.as_mut_ptr().add(at as usize);
+        bpf_get_stack(ctx.as_ptr(), to.cast(), KERNEL_FRAMES * 8, flags)
+    };
+    outcome(bytes)
+}
+
+/// What the answer of a stack helper means.
+#[inline(always)]
+pub fn outcome(bytes: i64) -> (u64, WalkEnd) {
+    if bytes < 0 {
+        return (0, WalkEnd::HelperFailed);
+    }
+    let frames = mask::<0x7f>(bytes as u64 >> 3);
+    let full = frames == u64::from(KERNEL_FRAMES);
+    (frames, if full { WalkEnd::DepthLimit } else { WalkEnd::Complete })
+}
+
+#[inline(always)]
+fn send(scratch: &mut Scratch, kernel_frames: u64) {
+    let frames = user_frames(scratch) + kernel_frames;
+    let sent = emit::stack(scratch, frames);
+    if scratch.record.kind == RecordKind::OnCpu.raw() {
+        count(if sent { Counter::Samples } else { Counter::SamplesLost }, 1);
+    } else if sent {
+        count(Counter::Blocks, 1);
+    } else {
+        count(Counter::BlocksLost, 1);
+        forget_stack(scratch.record.tid);
+    }
+}
+
+/// The thread carries the time of its block itself, since no record of it went up.
+#[inline(always)]
+fn forget_stack(tid: u32) {
+    if let Some(entry) = THREADS.get_ptr_mut(tid) {
+        // SAFETY: an entry is not reused while its thread, which is here, has not died.
+        unsafe { (*entry).kept = 0 }
+    }
+}

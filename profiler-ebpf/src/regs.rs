@@ -1,0 +1,143 @@
+//! Where a thread's user side stands: from the context of a sample that hit user code, or from what
+//! the kernel saved of it on entry.
+
+use aya_ebpf::{
+    EbpfContext,
+    cty::c_void,
+    helpers::generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
+    },
+};
+
+use crate::{maps::Scratch, opaque::load, settings};
+
+/// The registers that a walk begins with.
+#[derive(Clone, Copy)]
+pub struct UserRegs {
+    /// Program counter.
+    pub pc: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer: rbp, x29.
+    pub fp: u64,
+    /// Link register: x30. 0 on x86-64, which has none.
+    pub lr: u64,
+    /// The thread runs 32-bit code: its frames have another shape.
+    pub compat: bool,
+}
+
+/// What is known of a thread's user side.
+pub enum UserSide {
+    /// Its registers.
+    At(UserRegs),
+    /// A kernel thread: it has none.
+    Absent,
+    /// This kernel does not say.
+    Unknown,
+}
+
+/// Bits of `cs` that are set in user mode.
+const X86_USER: u64 = 3;
+/// `cs` of 32-bit user code (`__USER32_CS`).
+const X86_USER32: u64 = 0x23;
+/// Bits of `pstate` that are clear in user mode (EL0).
+const ARM_LEVEL: u64 = 0xf;
+/// Bit of `pstate` that is set in 32-bit code.
+const ARM_32: u64 = 0x10;
+
+#[inline(always)]
+fn x86(cs: u64, pc: u64, sp: u64, fp: u64) -> Option<UserRegs> {
+    if cs & X86_USER != X86_USER {
+        return None;
+    }
+    Some(UserRegs { pc, sp, fp, lr: 0, compat: cs & 0xffff == X86_USER32 })
+}
+
+#[inline(always)]
+fn arm(pstate: u64, pc: u64, sp: u64, fp: u64, lr: u64) -> Option<UserRegs> {
+    if pstate & ARM_LEVEL != 0 {
+        return None;
+    }
+    Some(UserRegs { pc, sp, fp, lr, compat: pstate & ARM_32 != 0 })
+}
+
+/// The registers at which the clock hit; `None` where it hit the kernel.
+///
+/// The context of a perf event begins with `user_pt_regs` (arm64) or `pt_regs` (x86-64).
+#[inline(always)]
+pub fn of_sample<C: EbpfContext>(ctx: &C) -> Option<UserRegs> {
+    let ctx = ctx.as_ptr();
+    if settings::is_arm() {
+        let pstate = load!(u64, ctx, "264");
+        let (pc, sp) = (load!(u64, ctx, "256"), load!(u64, ctx, "248"));
+        arm(pstate, pc, sp, load!(u64, ctx, "232"), load!(u64, ctx, "240"))
+    } else {
+        let cs = load!(u64, ctx, "136");
+        let (pc, sp) = (load!(u64, ctx, "128"), load!(u64, ctx, "152"));
+        x86(cs, pc, sp, load!(u64, ctx, "32"))
+    }
+}
+
+/// The user registers of the current thread, which is inside the kernel.
+#[inline(always)]
+pub fn of_current(scratch: &mut Scratch) -> UserSide {
+    if settings::regs_by_helper() {
+        // SAFETY: the helper takes any task.
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+        return of_task_regs(regs as *const c_void);
+    }
+    if settings::regs_by_offset() {
+        return of_kernel_stack(scratch);
+    }
+    UserSide::Unknown
+}
+
+/// The user registers behind a pointer to `pt_regs` from `bpf_task_pt_regs`.
+#[inline(always)]
+pub fn of_task_regs(regs: *const c_void) -> UserSide {
+    let found = if settings::is_arm() {
+        let pstate = load!(u64, regs, "264");
+        let (pc, sp) = (load!(u64, regs, "256"), load!(u64, regs, "248"));
+        arm(pstate, pc, sp, load!(u64, regs, "232"), load!(u64, regs, "240"))
+    } else {
+        // 2 bytes: newer kernels make a union of `cs`, whose first member is no longer.
+        let cs = load!(u16, regs, "136");
+        let (pc, sp) = (load!(u64, regs, "128"), load!(u64, regs, "152"));
+        x86(cs, pc, sp, load!(u64, regs, "32"))
+    };
+    found.map_or(UserSide::Absent, UserSide::At)
+}
+
+/// Before 5.15: at the top of the task's kernel stack, at offsets that the loader took from BTF.
+#[inline(always)]
+fn of_kernel_stack(scratch: &mut Scratch) -> UserSide {
+    // SAFETY: the helper takes nothing.
+    let task = unsafe { bpf_get_current_task() };
+    let mut stack = 0u64;
+    if !read_kernel(&raw mut stack, 8, task.wrapping_add(settings::task_stack().into())) {
+        return UserSide::Unknown;
+    }
+    let regs = stack.wrapping_add(settings::stack_regs().into());
+    let saved = &mut scratch.saved_regs;
+    let found = if settings::is_arm() {
+        // regs[29], regs[30], sp, pc, pstate
+        if !read_kernel(&raw mut saved[0], 40, regs.wrapping_add(232)) {
+            return UserSide::Unknown;
+        }
+        arm(saved[4], saved[3], saved[2], saved[0], saved[1])
+    } else {
+        // rbp .. rip, cs, eflags, rsp
+        if !read_kernel(&raw mut saved[0], 128, regs.wrapping_add(32)) {
+            return UserSide::Unknown;
+        }
+        x86(saved[13], saved[12], saved[15], saved[0])
+    };
+    found.map_or(UserSide::Absent, UserSide::At)
+}
+
+/// Copies kernel memory; false where there is none.
+#[inline(always)]
+pub fn read_kernel<T>(to: *mut T, bytes: u32, from: u64) -> bool {
+    // SAFETY: the verifier checks that `to` has room for the bytes; the helper checks `from`.
+    unsafe { bpf_probe_read_kernel(to.cast(), bytes, from as *const c_void) == 0 }
+}

@@ -1,0 +1,61 @@
+//! A sample of the clock: what was on the CPU when it hit.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    programs::PerfEventContext,
+};
+use profiler_common::{counter::Counter, record::RecordKind, walk::WalkEnd};
+
+use crate::{
+    filter,
+    maps::{self, Owner, Scratch, TAIL, TAIL_PERF, count},
+    record::{self, Ids},
+    regs::{self, UserSide},
+    walk::Walk,
+    window::Current,
+};
+
+/// The clock hit.
+#[inline(always)]
+pub fn on_cpu(ctx: &PerfEventContext) {
+    // The registers first: the compiler must not move the context's pointer before they are read.
+    let hit = regs::of_sample(ctx);
+    let ids = Ids::new(bpf_get_current_pid_tgid());
+    if ids.pid == 0 {
+        return; // idle
+    }
+    if !filter::wants_current(ids.pid) {
+        return count(Counter::Filtered, 1);
+    }
+    let Some(scratch) = maps::scratch(Owner::Sample) else { return };
+    // SAFETY: the helper takes nothing.
+    record::begin(scratch, RecordKind::OnCpu, ids, unsafe { bpf_ktime_get_ns() });
+    let (user, needs) = match hit {
+        Some(regs) => (UserSide::At(regs), 0),
+        None => (regs::of_current(scratch), record::KERNEL_STACK),
+    };
+    scratch.needs = needs;
+    let walk = match begin_user(user, scratch) {
+        Ok(walk) => {
+            scratch.walk = walk;
+            // SAFETY: the programs of the array take this context; nothing is left to drop.
+            unsafe { TAIL_PERF.tail_call(ctx, TAIL) };
+            walk
+        }
+        Err(walk) => walk,
+    };
+    record::finish(ctx, scratch, &walk);
+}
+
+/// The beginning of the user's stack; or the walk that is over already, where there is none.
+#[inline(always)]
+pub fn begin_user(user: UserSide, scratch: &mut Scratch) -> Result<Walk, Walk> {
+    match user {
+        UserSide::At(regs) => Ok(Walk::begin(&regs, scratch, &Current)),
+        UserSide::Absent => Err(Walk::over(WalkEnd::Absent)),
+        UserSide::Unknown => {
+            scratch.needs |= record::USER_STACK;
+            Err(Walk::over(WalkEnd::NoRegisters))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the loader decided: the read-only global `SETTINGS`, whose fields the verifier knows as
+//! constants. Code behind a setting that is off is not verified, so it may use what the kernel lacks.
+
+use profiler_common::{
+    record::COMM_LEN,
+    settings::{Arch, MAX_FILTERS, Settings, TaskRegs},
+};
+
+/// Written by the loader before the programs are verified.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings::NEUTRAL;
+
+/// Reads one field from memory: the compiler must not take the value that it sees above.
+macro_rules! read {
+    ($($place:tt)+) => {
+        // SAFETY: a field of a static; volatile since the loader has changed it.
+        unsafe { core::ptr::read_volatile(&raw const SETTINGS.$($place)+) }
+    };
+}
+
+macro_rules! numbers {
+    ($($(#[$meta:meta])* $name:ident: $type:ty;)*) => {
+        $($(#[$meta])* #[inline(always)] pub fn $name() -> $type { read!($name) })*
+    };
+}
+
+macro_rules! switches {
+    ($($(#[$meta:meta])* $name:ident;)*) => {
+        $($(#[$meta])* #[inline(always)] pub fn $name() -> bool { read!($name) != 0 })*
+    };
+}
+
+numbers! {
+    /// Offset of `task_struct.stack`.
+    task_stack: u32;
+    /// Offset of the user's registers in a task's kernel stack.
+    stack_regs: u32;
+    /// Offset of `task_struct.__state`.
+    task_state: u32;
+    /// Offset of `task_struct.pid`.
+    task_pid: u32;
+    /// Offset of `task_struct.tgid`.
+    task_tgid: u32;
+    /// Deepest user stack.
+    max_user_frames: u32;
+    /// Kept blocks in a tick of a CPU; 0 for no limit.
+    blocks_per_tick: u32;
+    /// Shortest block that is shown, ns.
+    min_block_ns: u64;
+    /// How many cgroups are wanted; 0 for all.
+    cgroup_count: u32;
+    /// How many thread names are wanted; 0 for all.
+    comm_count: u32;
+}
+
+switches! {
+    /// The BTF tracepoint `sched_switch` tells the previous state.
+    switch_has_state;
+    /// The kernel stack of a block is wanted.
+    block_kernel_stacks;
+    /// Only the processes in `TARGETS` are wanted.
+    filter_pids;
+    /// Children of wanted processes are wanted.
+    follow_forks;
+}
+
+/// Whether the programs run on arm64, not x86-64.
+#[inline(always)]
+pub fn is_arm() -> bool {
+    read!(arch) == Arch::Aarch64.raw()
+}
+
+/// Whether the kernel has `bpf_task_pt_regs`.
+#[inline(always)]
+pub fn regs_by_helper() -> bool {
+    read!(task_regs) == TaskRegs::Helper.raw()
+}
+
+/// Whether a task's user registers lie at a known place of its kernel stack.
+#[inline(always)]
+pub fn regs_by_offset() -> bool {
+    read!(task_regs) == TaskRegs::StackTop.raw()
+}
+
+/// One wanted cgroup: its depth and id.
+#[inline(always)]
+pub fn cgroup<const INDEX: usize>() -> (u32, u64) {
+    const { assert!(INDEX < MAX_FILTERS) };
+    (read!(cgroups[INDEX].level), read!(cgroups[INDEX].id))
+}
+
+/// One wanted thread name, as two words.
+#[inline(always)]
+pub fn comm<const INDEX: usize>() -> [u64; 2] {
+    const { assert!(INDEX < MAX_FILTERS && COMM_LEN == 16) };
+    let words = (&raw const SETTINGS.comms[INDEX]).cast::<u64>();
+    // SAFETY: the names are two words each, and lie at a multiple of 8.
+    unsafe { [words.read_volatile(), words.add(1).read_volatile()] }
+}
