@@ -69,7 +69,8 @@ impl Switch {
         if !read_kernel(&raw mut next_tid, 4, next.wrapping_add(settings::task_pid().into())) {
             return None;
         }
-        let state = if state & (bits::EXITING | bits::DEAD) != 0 { None } else { Some(kind(state)) };
+        let state =
+            if state & (bits::EXITING | bits::DEAD) != 0 { None } else { Some(kind(state)) };
         Some(Self { next_tid, state })
     }
 

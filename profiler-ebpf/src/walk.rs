@@ -5,12 +5,7 @@
 //! program would be as fast, but newer verifiers go through every path of it. Tail calls end at 33, so
 //! past [`USER_FRAMES_BASE`] the last one is to a program that loops, on kernels that can.
 
-use aya_ebpf::{
-    EbpfContext,
-    btf_maps::ProgramArray,
-    cty::c_void,
-    helpers::generated::bpf_loop,
-};
+use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
 use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd};
 
 use crate::{

@@ -1,5 +1,6 @@
 //! The project's own commands, one file each. `cargo xtask --help` lists them.
 
+mod build_ebpf;
 mod debian;
 mod matrix;
 mod sh;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compile the BPF programs into profiler-agent/bpf, with a manifest of what they were made of.
+    BuildEbpf(build_ebpf::Args),
     /// Run every test that needs no virtual machine, those on the live kernel included.
     Test(test::Args),
     /// Check the rules of ARCHITECTURE.md.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     match Cli::parse().command {
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(&command_names()),
         Command::Matrix(args) => matrix::run(&args),

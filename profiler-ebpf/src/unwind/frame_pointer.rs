@@ -4,11 +4,7 @@
 use profiler_common::walk::WalkEnd;
 
 use super::{call_site, may_be_code, plain_address};
-use crate::{
-    maps::Scratch,
-    walk::Walk,
-    window::Memory,
-};
+use crate::{maps::Scratch, walk::Walk, window::Memory};
 
 /// A frame is no larger: what lies further away is another stack, or no frame.
 const MAX_FRAME: u64 = 64 << 20;

@@ -49,7 +49,9 @@ pub fn step<M: Memory>(walk: &mut Walk, regs: &UserRegs, scratch: &mut Scratch, 
     if place == Place::Frame {
         return;
     }
-    let Some((address, sp)) = candidate(walk, regs, scratch, place == Place::Pushed) else { return };
+    let Some((address, sp)) = candidate(walk, regs, scratch, place == Place::Pushed) else {
+        return;
+    };
     if place == Place::Unsure && !is_caller(walk, scratch, memory, regs, address) {
         return;
     }
@@ -80,12 +82,7 @@ fn cover_top<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) {
 
 /// The return address, if the function has no frame, and the stack pointer in its caller.
 #[inline(always)]
-fn candidate(
-    walk: &Walk,
-    regs: &UserRegs,
-    scratch: &Scratch,
-    pushed: bool,
-) -> Option<(u64, u64)> {
+fn candidate(walk: &Walk, regs: &UserRegs, scratch: &Scratch, pushed: bool) -> Option<(u64, u64)> {
     let sp = walk.sp;
     let found = if settings::is_arm() {
         (plain_address(regs.lr), sp)

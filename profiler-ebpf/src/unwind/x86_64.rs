@@ -91,8 +91,7 @@ fn returns_after_one(code: u64) -> bool {
     let (opcode, registers, third) = (code & 0xff, code & 0xc000 == 0xc000, (code >> 16) & 0xff);
     // add, or, and, sub, xor, cmp, test, mov, each of 32 or 64 bits
     let plain = opcode & 0xc5 == 0x01 || opcode == 0x85 || opcode & 0xfd == 0x89;
-    (plain && registers && third == 0xc3)
-        || (opcode & 0xf8 == 0xb8 && (code >> 40) & 0xff == 0xc3)
+    (plain && registers && third == 0xc3) || (opcode & 0xf8 == 0xb8 && (code >> 40) & 0xff == 0xc3)
 }
 
 /// Whether a function, `inside` bytes after its beginning, has come past `mov rbp, rsp`.
