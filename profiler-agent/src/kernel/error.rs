@@ -93,7 +93,7 @@ pub enum KernelError {
     },
 
     /// A program could not be attached.
-    #[error("the BPF program `{program}` could not be attached: {reason}; {remedy}")]
+    #[error("the BPF program `{program}` could not be attached: {reason}{remedy}")]
     Attach {
         /// The program.
         program: &'static str,
@@ -115,6 +115,15 @@ pub enum KernelError {
     /// No process has this id.
     #[error("there is no process {0}: it has ended, or its id belongs to another pid namespace")]
     NoProcess(u32),
+
+    /// The id is that of a thread.
+    #[error("{tid} is a thread of process {pid}: give the process")]
+    NotAProcess {
+        /// What was given.
+        tid: u32,
+        /// Whose thread it is.
+        pid: u32,
+    },
 
     /// A file of the kernel could not be read.
     #[error("{} could not be read: {source}", path.display())]

@@ -1,8 +1,45 @@
 //! The one door to the kernel: aya, `perf_event_open` and `unsafe` live here and nowhere else.
 //!
-//! [`session::Session`] runs one [`plan::Plan`] and hands out [`crate::model::event::Event`]s in the
-//! order of time.
+//! A [`session::Session`] runs one [`plan::Plan`] and hands out [`crate::model::event::Event`]s in the
+//! order of time. On its way from the plan to the events:
+//!
+//! - `features` asks what this kernel can do, with the help of its types (`btf`), and `settings`
+//!   translates the plan for it;
+//! - `load` brings the BPF object into the kernel, with its `maps`;
+//! - `sideband` follows the processes, `clock` samples the CPUs, `tracepoints` follows the scheduler,
+//!   `proc_sleepers` stands in for a part of that on old kernels;
+//! - `ring` brings up what the programs saw, `merge` puts both sources into one order, `pace` and
+//!   `waiter` say when.
+//!
+//! [`command`] starts what shall be recorded from its first instruction on, and [`doctor`] says what
+//! works here.
 
+pub mod command;
+pub mod doctor;
 pub mod error;
 pub mod plan;
 pub mod session;
+pub mod system;
+
+mod btf;
+mod features;
+mod settings;
+
+mod load;
+mod maps;
+
+mod clock;
+mod proc_sleepers;
+mod sideband;
+mod sideband_record;
+mod tracepoints;
+
+mod merge;
+mod pace;
+mod ring;
+mod ring_record;
+mod waiter;
+
+mod cgroup;
+mod limits;
+mod privileges;

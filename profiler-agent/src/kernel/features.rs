@@ -1,0 +1,196 @@
+//! What the running kernel can do. Everything that a probe can tell is probed; the release decides
+//! only where a feature works from some version on although an older kernel has its parts.
+
+use std::io;
+
+use aya::maps::MapType;
+use aya::programs::{ProgramError, ProgramType};
+use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
+use profiler_common::settings::TaskRegs;
+
+use super::btf::{self, Btf};
+use super::clock::Clock;
+use super::error::KernelError;
+use super::plan::{Feature, Plan};
+use super::{privileges, sideband, system};
+
+/// The kernel's stack of a task where BTF does not tell its size: 16 KiB on x86-64 and, with pages of
+/// 4 KiB, on arm64. The programs check what they find there.
+const THREAD_SIZE: u32 = 16 << 10;
+
+/// Major and minor number of a kernel release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelVersion(pub u32, pub u32);
+
+impl KernelVersion {
+    /// From `uname -r`; 0.0 where it does not begin with two numbers.
+    pub fn parse(release: &str) -> Self {
+        let mut numbers =
+            release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        Self(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
+/// Offsets and sizes of the kernel's own structures, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskLayout {
+    /// `task_struct.stack`.
+    pub stack: u32,
+    /// `task_struct.__state` (5.14 and later) or `state`.
+    pub state: u32,
+    /// `task_struct.pid`.
+    pub pid: u32,
+    /// `task_struct.tgid`.
+    pub tgid: u32,
+    /// `task_struct.comm`.
+    pub comm: u32,
+    /// `task_struct.on_cpu`; 0 where the kernel has none (a kernel without SMP).
+    pub on_cpu: u32,
+    /// `task_struct.flags`.
+    pub flags: u32,
+    /// Where the user's registers begin in a task's kernel stack.
+    pub stack_regs: u32,
+}
+
+/// What a recording can build on.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// `uname -r`.
+    pub release: String,
+    /// The same as numbers.
+    pub version: KernelVersion,
+    /// The sampling clock.
+    pub clock: Clock,
+    /// How the user's registers of a thread inside the kernel are found.
+    pub task_regs: TaskRegs,
+    /// Layout of the kernel's structures; `None` without BTF.
+    pub layout: Option<TaskLayout>,
+    /// Programs may stand on BTF tracepoints.
+    pub btf_tracepoints: bool,
+    /// `sched_switch` hands over the previous state.
+    pub switch_has_state: bool,
+    /// Stacks of 512 frames.
+    pub deep_stacks: bool,
+    /// The task iterator can read the user stacks of sleeping threads.
+    pub sleepers: bool,
+    /// Mapping records carry build IDs.
+    pub mmap_build_id: bool,
+}
+
+impl Features {
+    /// Asks the kernel. A refusal for lack of privileges is an error; everything else has a fallback,
+    /// except the ring buffer.
+    pub fn probe(plan: &Plan) -> Result<Self, KernelError> {
+        let release = system::kernel_release()?;
+        let version = KernelVersion::parse(&release);
+        if !is_map_supported(MapType::RingBuf).map_err(|e| refused(e.io_error))? {
+            return Err(KernelError::TooOld { release, feature: "BPF ring buffer" });
+        }
+        let btf = if plan.allows(Feature::Btf) { read_btf()? } else { None };
+        let layout = btf.as_ref().and_then(TaskLayout::read);
+        let btf_tracepoints = layout.is_some()
+            && plan.allows(Feature::BtfTracepoints)
+            && is_there(btf.as_ref(), |b| b.tracepoint_arguments("sched_switch").is_some());
+        Ok(Self {
+            task_regs: task_regs(plan, layout.is_some())?,
+            btf_tracepoints,
+            switch_has_state: is_there(btf.as_ref(), |b| {
+                b.tracepoint_arguments("sched_switch") == Some(4)
+            }),
+            // bpf_loop came in 5.17, but its callbacks take the programs' way through the verifier
+            // only from 6.1 on.
+            deep_stacks: plan.allows(Feature::DeepStacks)
+                && version >= KernelVersion(6, 1)
+                && has_helper(BpfHelper::BPF_FUNC_loop)?,
+            sleepers: btf_tracepoints
+                && plan.allows(Feature::SleepersIterator)
+                && is_there(btf.as_ref(), has_sleepers),
+            clock: Clock::probe(plan.allows(Feature::HardwareCycles))?,
+            mmap_build_id: plan.allows(Feature::MmapBuildId) && sideband::build_ids_supported(),
+            layout,
+            version,
+            release,
+        })
+    }
+}
+
+impl TaskLayout {
+    fn read(btf: &Btf) -> Option<Self> {
+        let task = |member| btf.member_offset("task_struct", member);
+        let stack_size = btf.size_of("thread_union").unwrap_or(THREAD_SIZE);
+        Some(Self {
+            stack: task("stack")?,
+            state: task("__state").or_else(|| task("state"))?,
+            pid: task("pid")?,
+            tgid: task("tgid")?,
+            comm: task("comm")?,
+            on_cpu: task("on_cpu").unwrap_or(0),
+            flags: task("flags")?,
+            stack_regs: stack_size.checked_sub(btf.size_of("pt_regs")?)?,
+        })
+    }
+}
+
+fn read_btf() -> Result<Option<Btf>, KernelError> {
+    Btf::of_kernel().map_err(|source| KernelError::Read { path: btf::PATH.into(), source })
+}
+
+fn is_there(btf: Option<&Btf>, has: impl Fn(&Btf) -> bool) -> bool {
+    btf.is_some_and(has)
+}
+
+/// The iterator's programs cannot be probed by loading one (they need a target), but every kernel that
+/// has the helper lists it in its types.
+fn has_sleepers(btf: &Btf) -> bool {
+    btf.has_function("bpf_iter_task")
+        && btf.has_enumerator("bpf_func_id", "BPF_FUNC_copy_from_user_task")
+}
+
+fn task_regs(plan: &Plan, layout: bool) -> Result<TaskRegs, KernelError> {
+    if plan.allows(Feature::TaskPtRegs) && has_helper(BpfHelper::BPF_FUNC_task_pt_regs)? {
+        return Ok(TaskRegs::Helper);
+    }
+    Ok(if layout { TaskRegs::StackTop } else { TaskRegs::Unknown })
+}
+
+fn has_helper(helper: BpfHelper) -> Result<bool, KernelError> {
+    is_helper_supported(ProgramType::PerfEvent, helper).map_err(|e| match e {
+        ProgramError::SyscallError(e) => refused(e.io_error),
+        other => refused(io::Error::other(other)),
+    })
+}
+
+fn refused(source: io::Error) -> KernelError {
+    privileges::denied("loading a BPF program", source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_compare_as_numbers() {
+        for (release, expected) in [
+            ("6.18.44-fc-v669", KernelVersion(6, 18)),
+            ("5.10.0-32-cloud-amd64", KernelVersion(5, 10)),
+            ("7.3-rc1", KernelVersion(7, 3)),
+            ("", KernelVersion(0, 0)),
+        ] {
+            assert_eq!(KernelVersion::parse(release), expected, "{release}");
+        }
+        assert!(KernelVersion(5, 10) < KernelVersion(6, 1));
+    }
+
+    #[test]
+    fn this_kernels_layout_is_plausible() {
+        let btf = Btf::of_kernel().unwrap().expect("this machine's kernel has no BTF");
+        let layout = TaskLayout::read(&btf).expect("its BTF describes task_struct");
+        let size = btf.size_of("task_struct").unwrap();
+        for offset in
+            [layout.stack, layout.state, layout.pid, layout.tgid, layout.comm, layout.flags]
+        {
+            assert!(offset < size, "{layout:?}");
+        }
+        assert_eq!(layout.tgid, layout.pid + 4);
+    }
+}

@@ -1,0 +1,148 @@
+//! The maps that both sides share: their sizes, and the ends that the user side holds.
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use profiler_common::counter::Counter;
+use profiler_common::thread::ThreadEntry;
+
+use super::error::KernelError;
+use super::load::words;
+use super::plan::EventChoice;
+use super::ring::Ring;
+use crate::model::losses::Losses;
+
+/// Room in the ring for each CPU: half of it holds 100 ms of 10,000 samples per second.
+const RING_BYTES_PER_CPU: u32 = 512 << 10;
+/// Room in the ring for each thread that sleeps at the start of an off-CPU recording: they all come at
+/// once.
+const RING_BYTES_PER_SLEEPER: u32 = 512;
+const RING_MIN: u32 = 1 << 20;
+const RING_MAX: u32 = 32 << 20;
+
+/// Threads that are remembered while they are off the CPU.
+const THREADS_MIN: u32 = 16 << 10;
+const THREADS_MAX: u32 = 256 << 10;
+
+/// Insert only what is not there yet (include/uapi/linux/bpf.h).
+const BPF_NOEXIST: u64 = 1;
+
+/// Sizes that depend on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSizes {
+    ring_bytes: u32,
+    threads: u32,
+}
+
+impl MapSizes {
+    /// For a machine with so many CPUs, and so many threads now.
+    pub fn new(event: EventChoice, cpus: usize, threads: u32) -> Self {
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        let sleepers = if event.off_cpu() { threads } else { 0 };
+        let ring = cpus.saturating_mul(RING_BYTES_PER_CPU);
+        let ring = ring.max(sleepers.saturating_mul(RING_BYTES_PER_SLEEPER));
+        Self {
+            ring_bytes: ring.clamp(RING_MIN, RING_MAX).next_power_of_two(),
+            // Room for four times as many, since they come and go.
+            threads: if event.off_cpu() {
+                threads.saturating_mul(4).clamp(THREADS_MIN, THREADS_MAX)
+            } else {
+                1
+            },
+        }
+    }
+
+    /// Tells the loader.
+    pub fn apply(self, loader: &mut EbpfLoader<'_>) {
+        loader.map_max_entries("RING", self.ring_bytes).map_max_entries("THREADS", self.threads);
+    }
+}
+
+/// The user side's ends of the maps, except the ring.
+pub struct Maps {
+    counters: PerCpuArray<MapData, u64>,
+    threads: HashMap<MapData, u32, ThreadEntry>,
+    targets: HashMap<MapData, u32, u32>,
+}
+
+impl Maps {
+    /// Takes them out of the object, with the ring.
+    pub fn take(ebpf: &mut Ebpf, sizes: MapSizes) -> Result<(Self, Ring), KernelError> {
+        let maps = Self {
+            counters: take(ebpf, "COUNTERS")?,
+            threads: take(ebpf, "THREADS")?,
+            targets: take(ebpf, "TARGETS")?,
+        };
+        Ok((maps, Ring::new(take::<RingBuf<MapData>>(ebpf, "RING")?, sizes.ring_bytes)))
+    }
+
+    /// Wants these processes.
+    pub fn want(&mut self, pids: &[u32]) -> Result<(), KernelError> {
+        pids.iter().try_for_each(|pid| self.targets.insert(pid, 1, 0)).map_err(failed)
+    }
+
+    /// Remembers a thread as off the CPU, unless the programs know it already. Returns whether it was
+    /// new.
+    pub fn remember(&mut self, tid: u32, entry: ThreadEntry) -> Result<bool, KernelError> {
+        match self.threads.insert(tid, entry, BPF_NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(e)) if is_full_or_known(&e.io_error) => Ok(false),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Every thread that left a CPU at least once and still lives.
+    pub fn threads(&self) -> Vec<(u32, ThreadEntry)> {
+        // A thread that ends meanwhile takes its entry along.
+        self.threads.iter().filter_map(Result::ok).collect()
+    }
+
+    /// What the programs turned away, summed over the CPUs.
+    pub fn losses(&self) -> Result<Losses, KernelError> {
+        let mut losses = Losses::default();
+        for counter in Counter::ALL.iter().filter(|c| is_loss(**c)) {
+            let per_cpu = self.counters.get(&counter.raw(), 0).map_err(failed)?;
+            losses.add(counter.name(), per_cpu.iter().fold(0, |sum, n| sum.saturating_add(*n)));
+        }
+        Ok(losses)
+    }
+}
+
+/// Whether a counter tells of something that the recording does not contain.
+const fn is_loss(counter: Counter) -> bool {
+    !matches!(counter, Counter::Samples | Counter::Blocks | Counter::Filtered)
+}
+
+fn is_full_or_known(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EEXIST | libc::E2BIG))
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
+    let mismatch = |reason| KernelError::Mismatch { kind: "map", name, reason };
+    let map = ebpf.take_map(name).ok_or_else(|| mismatch(String::new()))?;
+    M::try_from(map).map_err(|e| mismatch(format!(": {}", words(&e))))
+}
+
+fn failed(error: MapError) -> KernelError {
+    KernelError::System { call: "bpf", source: std::io::Error::other(words(&error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_the_machine_within_bounds() {
+        let size = |event, cpus, threads| {
+            let sizes = MapSizes::new(event, cpus, threads);
+            (sizes.ring_bytes, sizes.threads)
+        };
+        assert_eq!(size(EventChoice::OnCpu, 1, 100_000), (1 << 20, 1));
+        assert_eq!(size(EventChoice::OnCpu, 3, 100), (2 << 20, 1));
+        assert_eq!(size(EventChoice::Wall, 2, 100), (1 << 20, 16 << 10));
+        assert_eq!(size(EventChoice::OffCpu, 2, 20_000), (16 << 20, 80_000));
+        assert_eq!(size(EventChoice::OffCpu, 512, u32::MAX), (32 << 20, 256 << 10));
+    }
+}

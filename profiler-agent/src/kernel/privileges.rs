@@ -1,0 +1,114 @@
+//! The agent's own capabilities, and what to say when the kernel refuses something for lack of one.
+
+use std::io;
+
+use super::error::KernelError;
+
+/// A capability that the agent can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Its name in capabilities(7).
+    pub name: &'static str,
+    /// Its bit (include/uapi/linux/capability.h).
+    bit: u32,
+    /// What does not work without it.
+    pub needed_for: &'static str,
+    /// Nothing can be recorded without it.
+    pub required: bool,
+}
+
+const fn capability(
+    name: &'static str,
+    bit: u32,
+    required: bool,
+    needed_for: &'static str,
+) -> Capability {
+    Capability { name, bit, needed_for, required }
+}
+
+/// Every capability that makes a difference, the required ones first.
+pub const CAPABILITIES: &[Capability] = &[
+    capability("CAP_BPF", 39, true, "load the BPF programs"),
+    capability("CAP_PERFMON", 38, true, "sample other processes, read kernel stacks"),
+    capability("CAP_SYS_PTRACE", 19, false, "read the mappings of processes of other users"),
+    capability("CAP_DAC_READ_SEARCH", 2, false, "read binaries that only their owner may read"),
+    capability(
+        "CAP_CHECKPOINT_RESTORE",
+        40,
+        false,
+        "open mapped files through /proc/PID/map_files",
+    ),
+    capability("CAP_SYSLOG", 34, false, "name kernel functions while kernel.kptr_restrict is 1"),
+    capability("CAP_SYS_RESOURCE", 24, false, "raise the memory lock limit before kernel 5.11"),
+];
+
+/// `CAP_SYS_ADMIN`, which stands in for the first two and the checkpoint one.
+const SYS_ADMIN: u32 = 21;
+const SYS_ADMIN_COVERS: &[u32] = &[39, 38, 40];
+
+/// The capabilities that are in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effective(u64);
+
+impl Effective {
+    /// Those of the agent.
+    pub fn of_self() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        Self::parse(&status).ok_or_else(|| io::Error::other("/proc/self/status shows no CapEff"))
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let set = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(set.trim(), 16).ok().map(Self)
+    }
+
+    /// Whether a capability, or one that stands in for it, is in effect.
+    pub fn has(self, capability: &Capability) -> bool {
+        let set = |bit: u32| self.0 & 1 << bit != 0;
+        set(capability.bit) || set(SYS_ADMIN) && SYS_ADMIN_COVERS.contains(&capability.bit)
+    }
+
+    /// Names of the required capabilities that are missing.
+    pub fn missing(self) -> Vec<&'static str> {
+        CAPABILITIES.iter().filter(|c| c.required && !self.has(c)).map(|c| c.name).collect()
+    }
+}
+
+/// The error for an action that the kernel refused.
+pub fn denied(action: impl Into<String>, source: io::Error) -> KernelError {
+    KernelError::Denied { action: action.into(), remedy: remedy(), source }
+}
+
+/// Whether an error means a lack of privileges.
+pub fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+}
+
+/// What may be done after the kernel refused something.
+fn remedy() -> String {
+    let missing = Effective::of_self().map(Effective::missing).unwrap_or_default();
+    if missing.is_empty() {
+        "the capabilities are there, so a container's seccomp profile, a security module or kernel \
+         lockdown forbids it: see `profiler-agent doctor`"
+            .to_owned()
+    } else {
+        format!("{} missing: run as root, or grant the capabilities", missing.join(" and "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        let missing = |set: &str| {
+            Effective::parse(&format!("Name:\tx\nCapEff:\t{set}\n")).map(Effective::missing)
+        };
+        assert_eq!(missing("0000000000000000"), Some(vec!["CAP_BPF", "CAP_PERFMON"]));
+        assert_eq!(missing("000000c000000000"), Some(vec![]));
+        assert_eq!(missing("0000008000000000"), Some(vec!["CAP_PERFMON"]));
+        assert_eq!(missing("0000000000200000"), Some(vec![]), "CAP_SYS_ADMIN stands in");
+        assert_eq!(missing("zz"), None);
+    }
+}

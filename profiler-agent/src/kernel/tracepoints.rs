@@ -1,0 +1,140 @@
+//! The programs on the scheduler's tracepoints: a thread leaves a CPU, a process is born, and the
+//! iterator that finds the threads that sleep already.
+//!
+//! Each comes twice: for a BTF tracepoint and, where the kernel has no types, for the classic one.
+
+use std::io::{self, Read as _};
+
+use aya::programs::links::LinkError;
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{Program, ProgramError};
+
+use super::error::KernelError;
+use super::features::Features;
+use super::load::{Chain, Kind, Object, words};
+use super::privileges;
+
+const SWITCH: &str = "sched_switch";
+const FORK: &str = "sched_process_fork";
+
+const SWITCH_BTF: Chain = Chain {
+    entry: "switch_btf",
+    tail: "switch_btf_tail",
+    deep: "switch_btf_deep",
+    array: "TAIL_BTF",
+    kind: Kind::Btf(SWITCH),
+};
+const SWITCH_CLASSIC: Chain = Chain {
+    entry: "switch_tp",
+    tail: "switch_tp_tail",
+    deep: "switch_tp_deep",
+    array: "TAIL_TP",
+    kind: Kind::Classic,
+};
+const FORK_BTF: &str = "fork_btf";
+const FORK_CLASSIC: &str = "fork_tp";
+const SLEEPERS: &str = "sleepers";
+
+/// An attached program. Dropping it detaches the program.
+#[expect(dead_code, reason = "held, not read")]
+pub enum Link {
+    /// To a BTF tracepoint.
+    Btf(BtfTracePointLink),
+    /// To a classic tracepoint.
+    Classic(TracePointLink),
+}
+
+/// Loads the programs that follow the threads on and off the CPUs. Returns whether their stacks may be
+/// deep.
+pub fn load_switch(object: &mut Object, features: &Features) -> Result<bool, KernelError> {
+    object.load_chain(switch(features), features.deep_stacks)
+}
+
+/// Attaches what [`load_switch`] loaded.
+pub fn attach_switch(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
+    attach(object, switch(features).entry, SWITCH)
+}
+
+/// Follows the births of processes, so that the children of a wanted one are wanted.
+pub fn follow_forks(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
+    let (name, kind) = if features.btf_tracepoints {
+        (FORK_BTF, Kind::Btf(FORK))
+    } else {
+        (FORK_CLASSIC, Kind::Classic)
+    };
+    object.load(name, kind)?;
+    attach(object, name, FORK)
+}
+
+/// Loads the iterator that [`visit_sleepers`] runs.
+pub fn load_sleepers(object: &mut Object) -> Result<(), KernelError> {
+    object.load(SLEEPERS, Kind::TaskIterator)
+}
+
+/// Runs the iterator over all threads, once: it writes those that are off the CPU to the ring.
+pub fn visit_sleepers(object: &mut Object) -> Result<(), KernelError> {
+    let Program::Iter(iterator) = object.program_mut(SLEEPERS)? else {
+        return Err(unexpected(SLEEPERS));
+    };
+    let link = iterator.attach().and_then(|id| iterator.take_link(id));
+    let link = link.map_err(|e| failed(SLEEPERS, e))?;
+    let mut tasks = link.into_file().map_err(|e| match e {
+        LinkError::SyscallError(e) => failed(SLEEPERS, ProgramError::SyscallError(e)),
+        other => attach_error(SLEEPERS, words(&other), ""),
+    })?;
+    // The program prints nothing: reading is what drives it, and the end of the file is its end.
+    let mut nothing = [0; 64];
+    loop {
+        match tasks.read(&mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(source) => {
+                return Err(KernelError::System { call: "read of a BPF iterator", source });
+            }
+        }
+    }
+}
+
+const fn switch(features: &Features) -> Chain {
+    if features.btf_tracepoints { SWITCH_BTF } else { SWITCH_CLASSIC }
+}
+
+fn attach(
+    object: &mut Object,
+    name: &'static str,
+    tracepoint: &'static str,
+) -> Result<Link, KernelError> {
+    match object.program_mut(name)? {
+        Program::BtfTracePoint(p) => p.attach().and_then(|id| p.take_link(id)).map(Link::Btf),
+        Program::TracePoint(p) => {
+            p.attach("sched", tracepoint).and_then(|id| p.take_link(id)).map(Link::Classic)
+        }
+        _ => return Err(unexpected(name)),
+    }
+    .map_err(|e| failed(name, e))
+}
+
+fn unexpected(name: &'static str) -> KernelError {
+    KernelError::Mismatch { kind: "program", name, reason: ": it is of another type".to_owned() }
+}
+
+fn failed(program: &'static str, error: ProgramError) -> KernelError {
+    match error {
+        ProgramError::SyscallError(e) if privileges::is_refusal(&e.io_error) => {
+            privileges::denied(format!("attaching the BPF program `{program}`"), e.io_error)
+        }
+        ProgramError::TracePointError(e) => attach_error(
+            program,
+            words(&e),
+            "; without BTF this needs tracefs: mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+        other => attach_error(program, words(&other), ""),
+    }
+}
+
+fn attach_error(program: &'static str, reason: String, remedy: &'static str) -> KernelError {
+    KernelError::Attach { program, reason, remedy }
+}
