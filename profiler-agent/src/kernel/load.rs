@@ -131,6 +131,11 @@ impl Object {
         .map_err(|e| not_loaded(name, e, version))
     }
 
+    /// Gives up the memory of the kernel's types, when everything is loaded.
+    pub fn forget_types(&mut self) {
+        self.btf = None;
+    }
+
     /// A program that [`Object::load`] loaded.
     pub fn program_mut(&mut self, name: &'static str) -> Result<&mut Program, KernelError> {
         self.ebpf.program_mut(name).ok_or_else(|| mismatch(name))

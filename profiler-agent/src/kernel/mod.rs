@@ -34,6 +34,8 @@ mod sideband;
 mod sideband_record;
 mod tracepoints;
 
+mod ending;
+mod facts;
 mod merge;
 mod pace;
 mod ring;

@@ -56,15 +56,16 @@ pub fn attach_switch(object: &mut Object, features: &Features) -> Result<Link, K
     attach(object, switch(features).entry, SWITCH)
 }
 
-/// Follows the births of processes, so that the children of a wanted one are wanted.
-pub fn follow_forks(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
-    let (name, kind) = if features.btf_tracepoints {
-        (FORK_BTF, Kind::Btf(FORK))
-    } else {
-        (FORK_CLASSIC, Kind::Classic)
-    };
-    object.load(name, kind)?;
-    attach(object, name, FORK)
+/// Loads the program that follows the births of processes, so that the children of a wanted one are
+/// wanted.
+pub fn load_fork(object: &mut Object, features: &Features) -> Result<(), KernelError> {
+    let (name, kind) = fork(features);
+    object.load(name, kind)
+}
+
+/// Attaches what [`load_fork`] loaded.
+pub fn attach_fork(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
+    attach(object, fork(features).0, FORK)
 }
 
 /// Loads the iterator that [`visit_sleepers`] runs.
@@ -100,6 +101,14 @@ pub fn visit_sleepers(object: &mut Object) -> Result<(), KernelError> {
 
 const fn switch(features: &Features) -> Chain {
     if features.btf_tracepoints { SWITCH_BTF } else { SWITCH_CLASSIC }
+}
+
+const fn fork(features: &Features) -> (&'static str, Kind) {
+    if features.btf_tracepoints {
+        (FORK_BTF, Kind::Btf(FORK))
+    } else {
+        (FORK_CLASSIC, Kind::Classic)
+    }
 }
 
 fn attach(

@@ -7,7 +7,7 @@ use profiler_common::thread::ThreadState;
 use profiler_common::walk::WalkEnd;
 
 use super::*;
-use crate::kernel::plan::Feature;
+use crate::kernel::plan::{EventChoice, Feature};
 use crate::model::event::{RawBlock, RawStack};
 
 /// A child that is ended with its test.
