@@ -39,7 +39,6 @@ pub const CAPABILITIES: &[Capability] = &[
         "open mapped files through /proc/PID/map_files",
     ),
     capability("CAP_SYSLOG", 34, false, "name kernel functions while kernel.kptr_restrict is 1"),
-    capability("CAP_SYS_RESOURCE", 24, false, "raise the memory lock limit before kernel 5.11"),
 ];
 
 /// `CAP_SYS_ADMIN`, which stands in for the first two and the checkpoint one.

@@ -1,6 +1,7 @@
 //! What the system grants the agent: privileges, namespaces, settings.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 
 use super::Check;
 use crate::kernel::privileges::{CAPABILITIES, Capability, Effective};
@@ -79,9 +80,7 @@ fn paranoid(effective: Option<Effective>) -> Check {
 /// Whether kernel addresses are shown to the agent, which is what naming them needs.
 fn kernel_names() -> Check {
     let name = "kernel symbols";
-    let first = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let address = first.split_ascii_whitespace().next().unwrap_or("0");
-    if address.bytes().any(|b| b != b'0') {
+    if first_symbol().is_some_and(|line| !line.starts_with("0000000000000000 ")) {
         return Check::ok(name, "/proc/kallsyms shows addresses");
     }
     let restrict: u32 = system::read_number("/proc/sys/kernel/kptr_restrict").unwrap_or(0);
@@ -92,6 +91,11 @@ fn kernel_names() -> Check {
         ),
         if restrict >= 2 { "sysctl kernel.kptr_restrict=1" } else { "grant CAP_SYSLOG" },
     )
+}
+
+/// The first line is enough, and the file is long.
+fn first_symbol() -> Option<String> {
+    BufReader::new(File::open("/proc/kallsyms").ok()?).lines().next()?.ok()
 }
 
 fn sample_rate() -> Check {
