@@ -3,7 +3,8 @@
 //! **The sample line** runs down this list: [`kernel`] reads what the BPF programs and the perf
 //! side-band say, in the order of time → [`process`] turns addresses into places in files →
 //! [`symbolize`] gives the places names → [`profile`] counts stacks in a window and writes it as
-//! pprof → [`view`] draws it. [`cli`] wires them. [`model`] is the vocabulary that they share.
+//! pprof → [`view`] draws it. [`pipeline`] wires
+//! them, [`cli`] is what people call. [`model`] is the vocabulary that they share.
 
 pub mod model;
 
@@ -16,5 +17,7 @@ pub mod symbolize;
 pub mod profile;
 
 pub mod view;
+
+pub mod pipeline;
 
 pub mod cli;

@@ -5,13 +5,16 @@
 mod host;
 mod kernel;
 
+use serde::Serialize;
+
 use super::error::KernelError;
 use super::features::Features;
 use super::plan::Plan;
 use super::privileges::Effective;
 
 /// How well something works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// As well as it can.
     Ok,
@@ -33,7 +36,7 @@ impl Status {
 }
 
 /// What was found out about one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was looked at.
     pub name: String,

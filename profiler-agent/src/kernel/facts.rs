@@ -4,8 +4,9 @@ use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP};
 
 use super::error::KernelError;
 use super::features::Features;
-use super::plan::{EventChoice, Plan};
+use super::plan::Plan;
 use super::system;
+use crate::model::choice::EventChoice;
 
 /// See the module.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use profiler_common::thread::ThreadEntry;
 
 use super::error::KernelError;
 use super::load::words;
-use super::plan::EventChoice;
 use super::ring::Ring;
+use crate::model::choice::EventChoice;
 use crate::model::losses::Losses;
 
 /// Room in the ring for each CPU: half of it holds 100 ms of 10,000 samples per second.

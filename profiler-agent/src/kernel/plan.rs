@@ -6,41 +6,10 @@ use std::time::Duration;
 use profiler_common::record::COMM_LEN;
 use profiler_common::settings::MAX_FILTERS;
 
+use crate::model::choice::EventChoice;
+
 /// Samples per second and CPU that a recording may ask for.
 pub const MAX_FREQUENCY: u32 = 10_000;
-
-/// What is recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EventChoice {
-    /// Time on a CPU, by a clock that samples.
-    #[default]
-    OnCpu,
-    /// Time off the CPU, by the scheduler's switches.
-    OffCpu,
-    /// Both.
-    Wall,
-}
-
-impl EventChoice {
-    /// Whether the sampling clock runs.
-    pub const fn on_cpu(self) -> bool {
-        matches!(self, Self::OnCpu | Self::Wall)
-    }
-
-    /// Whether the scheduler's switches are followed.
-    pub const fn off_cpu(self) -> bool {
-        matches!(self, Self::OffCpu | Self::Wall)
-    }
-
-    /// The name that flags and profiles use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OnCpu => "on-cpu",
-            Self::OffCpu => "off-cpu",
-            Self::Wall => "wall",
-        }
-    }
-}
 
 /// A feature of newer kernels or better hardware that has a fallback. A plan may do without one that
 /// is there, so that tests reach every fallback on one kernel.
@@ -86,6 +55,31 @@ pub struct Plan {
     pub bpf_log: bool,
     /// Features to do without although the kernel has them.
     pub without: Vec<Feature>,
+}
+
+impl Feature {
+    /// Every feature, with its name on the command line.
+    const NAMES: &[(Self, &str)] = &[
+        (Self::HardwareCycles, "hardware-cycles"),
+        (Self::TaskPtRegs, "task-pt-regs"),
+        (Self::Btf, "btf"),
+        (Self::BtfTracepoints, "btf-tracepoints"),
+        (Self::DeepStacks, "deep-stacks"),
+        (Self::SleepersIterator, "sleepers-iterator"),
+        (Self::MmapBuildId, "mmap-build-id"),
+    ];
+}
+
+impl std::str::FromStr for Feature {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(_, name)| *name == text);
+        found.map(|(feature, _)| *feature).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(_, name)| *name).collect();
+            format!("no such feature; there are {}", names.join(", "))
+        })
+    }
 }
 
 impl Default for Plan {

@@ -1,5 +1,6 @@
 //! The vocabulary that the stages share: what a sample, a frame, a file and a name are. No logic.
 
+pub mod choice;
 pub mod conventions;
 pub mod event;
 pub mod frame;

@@ -17,8 +17,9 @@ mod tests;
 
 use profiler_proto::pprof::{Label, Profile, Sample, ValueType};
 
-use super::meta::{EventKind, Meta};
+use super::meta::Meta;
 use super::window::{Tally, Window, WindowSample};
+use crate::model::choice::EventChoice;
 use crate::model::conventions::{label, value};
 use crate::model::names::Names;
 use crate::model::observation::{Activity, ThreadInfo};
@@ -36,8 +37,8 @@ pub fn encode(window: &Window, names: &Names, meta: &Meta) -> Profile {
     let samples = encode_samples(window, meta.kind, &mut symbols, &mut strings);
     let (mapping, location, function) = symbols.finish(&mut strings);
     let (time_type, period) = match meta.kind {
-        EventKind::OnCpu | EventKind::Wall => (value::CPU, meta.period_ns),
-        EventKind::OffCpu => (value::OFF_CPU, 1),
+        EventChoice::OnCpu | EventChoice::Wall => (value::CPU, meta.period_ns),
+        EventChoice::OffCpu => (value::OFF_CPU, 1),
     };
     let default_sample_type = strings.add(time_type);
     let period_type = value_type(&mut strings, time_type, value::NANOSECONDS);
@@ -60,13 +61,13 @@ pub fn encode(window: &Window, names: &Names, meta: &Meta) -> Profile {
     }
 }
 
-fn sample_types(kind: EventKind, strings: &mut Strings) -> Vec<ValueType> {
+fn sample_types(kind: EventChoice, strings: &mut Strings) -> Vec<ValueType> {
     let mut types = Vec::with_capacity(4);
-    if kind.has_on_cpu() {
+    if kind.on_cpu() {
         types.push(value_type(strings, value::SAMPLES, value::COUNT));
         types.push(value_type(strings, value::CPU, value::NANOSECONDS));
     }
-    if kind.has_off_cpu() {
+    if kind.off_cpu() {
         types.push(value_type(strings, value::BLOCKS, value::COUNT));
         types.push(value_type(strings, value::OFF_CPU, value::NANOSECONDS));
     }
@@ -80,7 +81,7 @@ fn value_type(strings: &mut Strings, ty: &str, unit: &str) -> ValueType {
 /// Two lines of a window may encode to the same sample: two addresses of one kernel function, say.
 fn encode_samples(
     window: &Window,
-    kind: EventKind,
+    kind: EventChoice,
     symbols: &mut Symbols<'_>,
     strings: &mut Strings,
 ) -> Vec<Sample> {
@@ -95,14 +96,14 @@ fn encode_samples(
 }
 
 /// `None` for a kind of activity that was not asked for, or no weight at all.
-fn values_of(kind: EventKind, activity: Activity, tally: Tally) -> Option<Vec<i64>> {
+fn values_of(kind: EventChoice, activity: Activity, tally: Tally) -> Option<Vec<i64>> {
     let pair = [signed(tally.count), signed(tally.ns)];
     let on_cpu = activity == Activity::OnCpu;
     let values = match (kind, on_cpu) {
-        (EventKind::OnCpu, true) | (EventKind::OffCpu, false) => pair.to_vec(),
-        (EventKind::Wall, true) => [pair, [0, 0]].concat(),
-        (EventKind::Wall, false) => [[0, 0], pair].concat(),
-        (EventKind::OnCpu, false) | (EventKind::OffCpu, true) => return None,
+        (EventChoice::OnCpu, true) | (EventChoice::OffCpu, false) => pair.to_vec(),
+        (EventChoice::Wall, true) => [pair, [0, 0]].concat(),
+        (EventChoice::Wall, false) => [[0, 0], pair].concat(),
+        (EventChoice::OnCpu, false) | (EventChoice::OffCpu, true) => return None,
     };
     values.iter().any(|v| *v > 0).then_some(values)
 }

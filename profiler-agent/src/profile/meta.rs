@@ -5,46 +5,15 @@ use std::collections::BTreeMap;
 
 use profiler_common::counter::Counter;
 
+use crate::model::choice::EventChoice;
 use crate::model::conventions::comment::{self as key, is_loss};
 use crate::model::losses::Losses;
-
-/// What was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// Samples of threads on a CPU.
-    OnCpu,
-    /// Blocked time of threads off the CPU.
-    OffCpu,
-    /// Both, in one profile.
-    Wall,
-}
-
-impl EventKind {
-    /// Its name on the command line and in comments.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OnCpu => "on-cpu",
-            Self::OffCpu => "off-cpu",
-            Self::Wall => "wall",
-        }
-    }
-
-    /// Whether samples on the CPU are part of it.
-    pub const fn has_on_cpu(self) -> bool {
-        matches!(self, Self::OnCpu | Self::Wall)
-    }
-
-    /// Whether blocked time is part of it.
-    pub const fn has_off_cpu(self) -> bool {
-        matches!(self, Self::OffCpu | Self::Wall)
-    }
-}
 
 /// What is known of a recording as a whole.
 #[derive(Clone, Debug)]
 pub struct Meta {
     /// What was recorded.
-    pub kind: EventKind,
+    pub kind: EventChoice,
     /// When it began (Unix time, ns).
     pub time_nanos: u64,
     /// How long it took, ns.
@@ -84,11 +53,11 @@ impl Meta {
             format!("{}: {}", key::SCOPE, self.scope),
             format!("{}: {}", key::EVENT, self.kind.name()),
         ];
-        if self.kind.has_on_cpu() {
+        if self.kind.on_cpu() {
             comments.push(format!("{}: {}", key::CLOCK, self.clock));
             comments.push(format!("{}: {} Hz", key::FREQUENCY, self.frequency));
         }
-        if self.kind.has_off_cpu() {
+        if self.kind.off_cpu() {
             comments.push(format!("{}: {} ns", key::MIN_BLOCK, self.min_block_ns));
         }
         // What the kernel side can lose is shown at zero too: "none lost" is a statement.

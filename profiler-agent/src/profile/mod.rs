@@ -14,6 +14,6 @@ mod testing;
 pub mod window;
 
 pub use encode::encode;
-pub use meta::{EventKind, Meta};
+pub use meta::Meta;
 pub use off_cpu::{Block, OffCpu};
 pub use window::{Limits, Window};

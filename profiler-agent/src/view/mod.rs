@@ -75,6 +75,11 @@ impl Format {
         VIEWS.iter().find(|v| v.format == self).map_or("", |v| v.name)
     }
 
+    /// The names of all formats.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        VIEWS.iter().map(|v| v.name)
+    }
+
     /// The format of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         VIEWS.iter().find(|v| v.name == name).map(|v| v.format)

@@ -11,8 +11,9 @@ use crate::kernel::clock::Clock;
 use crate::kernel::error::KernelError;
 use crate::kernel::features::{Features, KernelVersion};
 use crate::kernel::limits;
-use crate::kernel::plan::{EventChoice, Plan};
+use crate::kernel::plan::Plan;
 use crate::kernel::session::Session;
+use crate::model::choice::EventChoice;
 
 /// The oldest kernel that is tested.
 const FLOOR: KernelVersion = KernelVersion(5, 10);

@@ -7,7 +7,8 @@ use profiler_common::thread::ThreadState;
 use profiler_common::walk::WalkEnd;
 
 use super::*;
-use crate::kernel::plan::{EventChoice, Feature};
+use crate::kernel::plan::Feature;
+use crate::model::choice::EventChoice;
 use crate::model::event::{RawBlock, RawStack};
 
 /// A child that is ended with its test.

@@ -16,7 +16,7 @@ use crate::model::observation::Observation;
 use crate::profile::testing::{binary, jit, kernel_stack, native, off_cpu, on_cpu, thread};
 use crate::profile::window::Limits;
 
-fn meta(kind: EventKind) -> Meta {
+fn meta(kind: EventChoice) -> Meta {
     let mut losses = Losses::default();
     losses.add("samples_lost_ring_full", 3);
     losses.add("frames_without_name", 2);
@@ -140,7 +140,7 @@ fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
     let profile = check(
         &window,
         &names,
-        &meta(EventKind::Wall),
+        &meta(EventChoice::Wall),
         expect![[r#"
         type samples/count
         type cpu/nanoseconds
@@ -200,7 +200,7 @@ fn each_kind_of_event_has_its_types() {
     check(
         &window,
         &Names::new(),
-        &meta(EventKind::OnCpu),
+        &meta(EventChoice::OnCpu),
         expect![[r#"
         type samples/count
         type cpu/nanoseconds
@@ -213,7 +213,7 @@ fn each_kind_of_event_has_its_types() {
     check(
         &window,
         &Names::new(),
-        &meta(EventKind::OffCpu),
+        &meta(EventChoice::OffCpu),
         expect![[r#"
         type blocks/count
         type off_cpu/nanoseconds
@@ -240,7 +240,7 @@ fn frames_that_say_the_same_share_a_location_and_samples_are_merged() {
     check(
         &window,
         &names,
-        &meta(EventKind::OnCpu),
+        &meta(EventChoice::OnCpu),
         expect![[r#"
         type samples/count
         type cpu/nanoseconds
@@ -261,7 +261,7 @@ fn a_file_without_segments_gives_its_offsets_as_such() {
     check(
         &window,
         &Names::new(),
-        &meta(EventKind::OnCpu),
+        &meta(EventChoice::OnCpu),
         expect![[r#"
         type samples/count
         type cpu/nanoseconds
@@ -280,7 +280,7 @@ fn kernel_places_do_not_tell_where_the_kernel_is() {
         let text = [0xffff_ffff_8100_1000, 0xffff_ffff_8180_0000].map(|a| a + slide);
         let addresses = text.into_iter().chain([0xffff_ffff_c001_0000]);
         let window = window(addresses.map(|a2| on_cpu(&a, &kernel_stack([a2]), 1)));
-        dump(&encode(&window, &Names::new(), &meta(EventKind::OnCpu)))
+        dump(&encode(&window, &Names::new(), &meta(EventChoice::OnCpu)))
     };
     assert_eq!(dump_at(0), dump_at(14 << 21));
     assert!(dump_at(0).contains("[kernel+0x800000]"), "{}", dump_at(0));
@@ -291,7 +291,7 @@ fn kernel_places_do_not_tell_where_the_kernel_is() {
 fn deep_stacks_are_cut_at_the_root() {
     let deep = kernel_stack((0..1_500).map(|n| 0xffff_ffff_8100_0000 + n));
     let window = window([on_cpu(&thread(7, 7, "app"), &deep, 1)]);
-    let profile = encode(&window, &Names::new(), &meta(EventKind::OnCpu));
+    let profile = encode(&window, &Names::new(), &meta(EventChoice::OnCpu));
     assert_eq!(validate(&profile), Ok(()));
     assert_eq!(profile.sample[0].location_id[..2], [1, 2]);
     assert_eq!(profile.sample[0].location_id.len(), MAX_DEPTH);
@@ -322,14 +322,14 @@ fn the_executable_of_the_hottest_process_comes_first() {
             on_cpu(&thread(3, 3, comm), &hot_stack, 5),
         ]
     };
-    let on_cpu_meta = meta(EventKind::OnCpu);
+    let on_cpu_meta = meta(EventChoice::OnCpu);
     assert_eq!(first(&window(observations("hot")), &on_cpu_meta), "/opt/hot");
     assert_eq!(first(&window(observations("helper")), &on_cpu_meta), "/opt/helper");
     assert_eq!(first(&window(observations("renamed")), &on_cpu_meta), "/opt/hot");
     let chosen = Meta { executable: Some(2), ..on_cpu_meta.clone() };
     assert_eq!(first(&window(observations("hot")), &chosen), "/bin/cold");
     let idle = [off_cpu(&thread(2, 2, "cold"), &cold_stack, ThreadState::Sleeping, 1)];
-    assert_eq!(first(&window(idle), &meta(EventKind::OffCpu)), "/bin/cold");
+    assert_eq!(first(&window(idle), &meta(EventChoice::OffCpu)), "/bin/cold");
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn an_empty_window_is_a_valid_profile() {
     check(
         &window([]),
         &Names::new(),
-        &meta(EventKind::Wall),
+        &meta(EventChoice::Wall),
         expect![[r#"
         type samples/count
         type cpu/nanoseconds
