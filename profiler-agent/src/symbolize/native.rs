@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::dwarf::DwarfError;
 use super::elf::{Elf, ElfError};
 use super::notes::Notes;
 use super::text::printable;
@@ -100,6 +101,8 @@ impl Native {
         match lines {
             Some(Ok(lines)) => lines,
             Some(Err(error)) => {
+                let panicked = matches!(error, DwarfError::Panicked);
+                notes.losses.add("debug_information_panics", panicked.into());
                 notes.losses.add("binaries_without_lines", 1);
                 let size = source.and_then(|elf| debug_sections::size(elf).ok()).unwrap_or(0);
                 notes.problems.add(format!(

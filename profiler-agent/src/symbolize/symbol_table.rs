@@ -38,17 +38,17 @@ pub(super) struct Found {
 /// Looks the wanted addresses (ELF virtual addresses) up.
 pub(super) fn read(elf: &Elf, wanted: &mut Wanted) -> Result<Found, ElfError> {
     let mut found = Found { symbols: vec![None; wanted.addresses().len()], cut: false };
-    if let Some(table) = elf.section(".symtab") {
-        fill(elf, table, Sizeless::ReachOn, wanted, &mut found)?;
-    } else if let Some(mini) = mini_debug_info(elf)? {
-        if let Some(table) = mini.section(".symtab") {
-            fill(&mini, table, Sizeless::ReachOn, wanted, &mut found)?;
-        }
+    let packed = match elf.section(".symtab") {
+        Some(_) => None,
+        None => mini_debug_info(elf)?,
+    };
+    let whole = packed.as_ref().unwrap_or(elf);
+    if let Some(table) = whole.section(".symtab") {
+        fill(whole, table, Sizeless::ReachOn, wanted, &mut found)?;
     }
-    if found.symbols.iter().any(Option::is_none) {
-        if let Some(table) = elf.section(".dynsym") {
-            fill(elf, table, Sizeless::Exact, wanted, &mut found)?;
-        }
+    let is_complete = found.symbols.iter().all(Option::is_some);
+    if let Some(table) = elf.section(".dynsym").filter(|_| !is_complete) {
+        fill(elf, table, Sizeless::Exact, wanted, &mut found)?;
     }
     Ok(found)
 }

@@ -1,107 +1,18 @@
 //! Live tests: programs are built with the compilers of the machine, and their frames named.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags, elf};
-use tempfile::TempDir;
+use object::{Object, ObjectSymbol};
 
 use super::*;
-use crate::model::frame::{BinaryKind, Marker, Segment};
+use crate::model::frame::Marker;
 
-/// A directory with a program in it.
-struct Workshop {
-    directory: TempDir,
-}
+mod hostile;
+mod workshop;
 
-impl Workshop {
-    fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Writes a source file and compiles it; returns the program's path.
-    fn build(&self, compiler: &str, source: (&str, &str), flags: &[&str]) -> PathBuf {
-        fs::write(self.path(source.0), source.1).unwrap();
-        let mut arguments: Vec<&str> = flags.to_vec();
-        arguments.extend(["-o", "program", source.0]);
-        self.run(compiler, &arguments);
-        self.path("program")
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let output =
-            Command::new(program).args(arguments).current_dir(&self.directory).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-    }
-
-    fn symbolizer(&self) -> Symbolizer {
-        let debug_dirs = vec![self.path("debug")];
-        Symbolizer::new(Config { debug_dirs, ..Config::default() })
-    }
-}
-
-/// A binary as the process stage makes it.
-fn binary(id: u32, path: &Path) -> Arc<Binary> {
-    let bytes = fs::read(path).unwrap();
-    let file = object::File::parse(bytes.as_slice()).unwrap();
-    let build_id = file.build_id().unwrap().unwrap_or_default();
-    let segments = file.segments().filter(is_executable).map(|segment| {
-        let (file_offset, file_size) = segment.file_range();
-        Segment { file_offset, file_size, address: segment.address() }
-    });
-    Arc::new(Binary {
-        id,
-        path: path.display().to_string(),
-        kind: BinaryKind::File,
-        build_id: build_id.iter().map(|b| format!("{b:02x}")).collect(),
-        segments: segments.collect(),
-        file: Some(Arc::new(File::open(path).unwrap())),
-        problem: None,
-    })
-}
-
-fn is_executable<'a>(segment: &impl ObjectSegment<'a>) -> bool {
-    matches!(segment.flags(), SegmentFlags::Elf { p_flags, .. } if p_flags.contains(elf::PF_X))
-}
-
-/// Every address of a function, as frames of `binary`; looked up in `path`'s symbol table.
-fn frames_of(binary: &Arc<Binary>, path: &Path, function: &str) -> Vec<Frame> {
-    let bytes = fs::read(path).unwrap();
-    let file = object::File::parse(bytes.as_slice()).unwrap();
-    let symbol = file.symbols().find(|s| s.name() == Ok(function)).unwrap();
-    let segment = binary
-        .segments
-        .iter()
-        .find(|s| symbol.address() >= s.address && symbol.address() - s.address < s.file_size);
-    let start = symbol.address() - segment.unwrap().address + segment.unwrap().file_offset;
-    (start..start + symbol.size().max(1))
-        .map(|offset| Frame::Native { binary: Arc::clone(binary), offset })
-        .collect()
-}
-
-/// The names of all frames, without their repetitions: `function (file:line) < caller …`.
-fn named(symbolizer: &mut Symbolizer, frames: &[Frame]) -> Vec<String> {
-    let mut names = Names::new();
-    symbolizer.symbolize(frames, &mut names);
-    let mut all: Vec<String> = frames.iter().map(|f| describe(&names[&f.key()])).collect();
-    all.dedup();
-    all
-}
-
-fn describe(lines: &FrameNames) -> String {
-    let line = |line: &NamedLine| match &*line.file {
-        "" => line.function.to_string(),
-        file => format!("{} ({}:{})", line.function, file.rsplit('/').next().unwrap(), line.line),
-    };
-    lines.iter().map(line).collect::<Vec<_>>().join(" < ")
-}
+use workshop::{Workshop, binary, describe, frames_of, named};
 
 const PLAIN_C: &str = "
 __attribute__((noinline)) int a(int x) { return x * 3 + 1; }
@@ -271,6 +182,63 @@ fn a_debug_file_with_another_build_id_is_refused() {
     };
     let frames = frames_of(&Arc::new(claims), &whole, "outer");
     assert_eq!(named(&mut shop.symbolizer(), &frames), [""]);
+}
+
+#[test]
+fn mini_debug_info_is_unpacked() {
+    let shop = Workshop::new();
+    let path = shop.build("gcc", ("plain.c", PLAIN_C), &["-O1"]);
+    split(&shop, "mini");
+    shop.run("xz", &["mini"]);
+    shop.run("objcopy", &["--add-section", ".gnu_debugdata=mini.xz", "program"]);
+    let frames = frames_of(&binary(0, &path), &shop.path("whole"), "hidden");
+    assert_eq!(named(&mut shop.symbolizer(), &frames), ["hidden"]);
+}
+
+/// Symbols as assembly code has them: without types, without sizes, several at one place.
+const SYMBOLS: &str = "
+        .text
+        .globl main, shown, _shown
+        .type main,@function
+main:   nop
+        ret
+        .size main,.-main
+        .byte 0
+bare:   nop
+        ret
+        .type __local,@function
+        .type shown,@function
+        .type _shown,@function
+__local:
+_shown:
+shown:  nop
+        .type within,@function
+within: nop
+        .size within,1
+        ret
+        .size shown,.-shown
+        .size _shown,.-_shown
+        .size __local,.-__local
+        .data
+data:   .byte 0
+        .section .note.GNU-stack,\"\",@progbits
+";
+
+#[test]
+fn the_best_symbol_is_chosen() {
+    let shop = Workshop::new();
+    let path = shop.build("gcc", ("symbols.s", SYMBOLS), &["-nostdlib", "-static", "-Wl,-emain"]);
+    let binary = binary(0, &path);
+    let Frame::Native { offset, .. } = frames_of(&binary, &path, "main")[0] else { panic!() };
+    let code =
+        (offset..offset + 9).map(|offset| Frame::Native { binary: Arc::clone(&binary), offset });
+    let mut names = Names::new();
+    let frames: Vec<Frame> = code.collect();
+    shop.symbolizer().symbolize(&frames, &mut names);
+    let names: Vec<String> = frames.iter().map(|f| describe(&names[&f.key()])).collect();
+    // The byte behind `main` belongs to no function; `bare` reaches to the next symbol; the code
+    // around `within` is still `shown`.
+    assert_eq!(names, ["main", "main", "", "bare", "bare", "shown", "within", "shown", ""],);
 }
 
 #[test]
