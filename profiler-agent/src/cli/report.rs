@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use profiler_proto::pprof::{Profile, decode};
 
+use super::args::{RootArg, format_parser};
 use super::output::Output;
 use crate::view::{self, Format, Options, Root, Time};
 
@@ -33,8 +34,8 @@ pub struct ReportArgs {
     top: usize,
 
     /// What to show [default: by the ending of --output, else text]
-    #[arg(long, value_enum)]
-    format: Option<ReportFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    format: Option<Format>,
 
     /// Where to write it; `-` is standard output [default: -]
     #[arg(long, short, value_name = "FILE")]
@@ -52,38 +53,6 @@ pub struct ReportArgs {
     /// Show one process only
     #[arg(long)]
     pid: Option<u32>,
-}
-
-/// `--format` of `report`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ReportFormat {
-    /// A table of the hottest functions
-    Text,
-    /// A flame graph
-    Svg,
-    /// A line per stack
-    Folded,
-}
-
-/// `--root`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RootArg {
-    /// The whole; processes of the same name are one
-    Host,
-    /// Each process
-    Process,
-    /// Each process, and under it each of its threads
-    Thread,
-}
-
-impl From<RootArg> for Root {
-    fn from(root: RootArg) -> Self {
-        match root {
-            RootArg::Host => Self::Host,
-            RootArg::Process => Self::Process,
-            RootArg::Thread => Self::Thread,
-        }
-    }
 }
 
 /// `--event` of `report`.
@@ -127,20 +96,15 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
 
 impl ReportArgs {
     fn format(&self) -> anyhow::Result<Format> {
-        if let Some(format) = self.format {
-            return Ok(match format {
-                ReportFormat::Text => Format::Text,
-                ReportFormat::Svg => Format::Svg,
-                ReportFormat::Folded => Format::Folded,
-            });
-        }
-        match self.output.as_deref().map(|path| (path, Format::from_path(path))) {
-            Some((_, Some(format))) => Ok(format),
-            Some((path, None)) if path.extension().is_some() => anyhow::bail!(
-                "{} does not end in .txt, .svg or .folded: say what to write with --format",
-                path.display()
+        let ending = self.output.as_deref().and_then(Format::from_path);
+        let named = self.output.as_deref().is_some_and(|path| path.extension().is_some());
+        match self.format.or(ending) {
+            Some(format) => Ok(format),
+            None if named => anyhow::bail!(
+                "the ending of --output names no format; add one of --format {}",
+                Format::names().collect::<Vec<_>>().join(", ")
             ),
-            _ => Ok(Format::Text),
+            None => Ok(Format::Text),
         }
     }
 }
@@ -157,4 +121,81 @@ fn read(args: &ReportArgs) -> anyhow::Result<Profile> {
 fn color_wanted() -> bool {
     let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !off
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+    use profiler_proto::pprof::{Sample, ValueType, encode_gz};
+
+    use super::*;
+
+    /// The flags as a command of their own.
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ReportArgs,
+    }
+
+    fn report(directory: &Path, flags: &[&str]) -> anyhow::Result<()> {
+        let flags = flags.iter().map(|flag| flag.replace("DIR", &directory.display().to_string()));
+        let command = Command::try_parse_from(std::iter::once("report".to_owned()).chain(flags));
+        run(command?.args)
+    }
+
+    /// A directory with a profile of one CPU sample in it.
+    fn directory() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let profile = Profile {
+            string_table: ["", "cpu", "nanoseconds"].map(str::to_owned).to_vec(),
+            sample_type: vec![ValueType { ty: 1, unit: 2 }],
+            sample: vec![Sample { value: vec![7], ..Sample::default() }],
+            ..Profile::default()
+        };
+        fs::write(directory.path().join("cpu.pb.gz"), encode_gz(&profile).unwrap()).unwrap();
+        directory
+    }
+
+    #[test]
+    fn the_format_follows_the_flag_or_the_ending() {
+        let directory = directory();
+        for (flags, start) in [
+            (&["--output", "DIR/out.svg"][..], "<?xml"),
+            (&["--output", "DIR/out.folded"], "[no stack] 7"),
+            (&["--output", "DIR/out.txt"], "on CPU"),
+            (&["--output", "DIR/out"], "on CPU"),
+            (&["--output", "DIR/out.svg", "--format", "folded"], "[no stack] 7"),
+        ] {
+            let output = flags[1].replace("DIR", &directory.path().display().to_string());
+            report(directory.path(), &[&["DIR/cpu.pb.gz"], flags].concat()).unwrap();
+            let written = fs::read_to_string(&output).unwrap();
+            assert!(written.starts_with(start), "{flags:?}: {written}");
+            fs::remove_file(output).unwrap();
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_cause() {
+        let directory = directory();
+        fs::write(directory.path().join("noise"), "certainly no profile").unwrap();
+        fs::write(directory.path().join("empty"), "").unwrap();
+        for (flags, expected) in [
+            (&["DIR/missing"][..], ["missing", "No such file"]),
+            (&["DIR/noise"], ["noise", "not a pprof profile"]),
+            (&["DIR/empty"], ["empty", "the file is empty"]),
+            (&["DIR"], ["cannot read", "directory"]),
+            (&["DIR/cpu.pb.gz", "--event", "off-cpu"], ["cpu.pb.gz", "no off-CPU time"]),
+            (&["DIR/cpu.pb.gz", "--output", "DIR/out.png"], ["--output", "--format"]),
+            (&["DIR/cpu.pb.gz", "--output", "DIR"], ["DIR", "is a directory"]),
+        ] {
+            let error = format!("{:#}", report(directory.path(), flags).unwrap_err());
+            for part in expected {
+                let part = part.replace("DIR", &directory.path().display().to_string());
+                assert!(error.contains(&part), "{flags:?}: {part:?} is not in {error:?}");
+            }
+        }
+        assert!(!directory.path().join("out.png").exists());
+    }
 }
