@@ -30,12 +30,32 @@ fn drop_debug_sections(builder: &mut Builder<'_>) {
     builder.delete_orphans();
 }
 
-/// A mangled name holds a hash of the path of the crate.
+/// The mangled name of a private function holds a hash of the path of its crate.
 fn plain_names(builder: &mut Builder<'_>) {
     for symbol in &mut builder.symbols {
         let Ok(name) = std::str::from_utf8(symbol.name.as_slice()) else { continue };
-        if let Ok(plain) = rustc_demangle::try_demangle(name) {
-            symbol.name = format!("{plain:#}").into_bytes().into();
+        if let Some(plain) = without_hash(name) {
+            symbol.name = plain.into_bytes().into();
         }
+    }
+}
+
+/// A name of the v0 mangling whose crate, `Cs<hash>_<name>`, has lost its hash.
+fn without_hash(name: &str) -> Option<String> {
+    let (path, hashed) = name.strip_prefix("_R")?.split_once("Cs")?;
+    let (_hash, rest) = hashed.split_once('_')?;
+    Some(format!("_R{path}C{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_hash;
+
+    #[test]
+    fn only_the_hash_of_the_crate_goes() {
+        let mangled = "_RNvNtCskwSe9EvQL7S_13profiler_ebpf4walk11sample_step";
+        let plain = "_RNvNtC13profiler_ebpf4walk11sample_step";
+        assert_eq!(without_hash(mangled).as_deref(), Some(plain));
+        assert_eq!(without_hash("on_cpu"), None);
     }
 }
