@@ -71,6 +71,23 @@ pub struct Settings {
     pub task_on_cpu: u32,
     /// `task_struct.flags`: bit `PF_KTHREAD` tells a kernel thread.
     pub task_flags: u32,
+    /// `task_struct.cgroups`, for threads that sleep when a recording begins; likewise those below.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`.
+    pub css_set_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kernfs_id: u32,
+    /// `cgroup.level`.
+    pub cgroup_level: u32,
+    /// `cgroup.ancestors` (6.1 and later), 0 where the kernel has none.
+    pub cgroup_ancestors: u32,
+    /// `cgroup.ancestor_ids` (before 6.1), 0 where the kernel has none.
+    pub cgroup_ancestor_ids: u32,
+    /// Field `child_pid` of the classic tracepoint `sched_process_fork`, from its format file: 44, or
+    /// 20 on newer kernels.
+    pub fork_child_pid: u32,
     /// 1 when the BTF tracepoint `sched_switch` carries the previous state as its fourth argument (5.18).
     pub switch_has_state: u32,
     /// Deepest user stack: [`crate::walk::USER_FRAMES_BASE`] or [`crate::walk::USER_FRAMES_DEEP`].
@@ -108,6 +125,14 @@ impl Settings {
         task_comm: 0,
         task_on_cpu: 0,
         task_flags: 0,
+        task_cgroups: 0,
+        css_set_cgroup: 0,
+        cgroup_kn: 0,
+        kernfs_id: 0,
+        cgroup_level: 0,
+        cgroup_ancestors: 0,
+        cgroup_ancestor_ids: 0,
+        fork_child_pid: 44,
         switch_has_state: 0,
         max_user_frames: USER_FRAMES_BASE,
         block_kernel_stacks: 1,
@@ -125,7 +150,7 @@ impl Settings {
 /// Length of the rate limit's tick: 100 ms, in nanoseconds.
 pub const TICK_NS: u64 = 100_000_000;
 
-const _: () = assert!(size_of::<Settings>() == 18 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
+const _: () = assert!(size_of::<Settings>() == 26 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C), no implicit padding (asserted above), any bits are valid.

@@ -2,6 +2,8 @@
 //!
 //! - [`sample`]: the clock hit. [`off_cpu`]: a context switch. Each asks [`filter`] whether the thread
 //!   is wanted, and [`regs`] where its user side stands.
+//! - [`fork`]: the children of wanted processes. [`sleepers`]: the threads that are off the CPU when a
+//!   recording begins.
 //! - [`walk`] walks the user stack, frame by frame, with the steps of [`unwind`] on the local copy of
 //!   the stack that [`window`] keeps; it goes on in the `*_tail` and `*_deep` programs.
 //! - [`record`] adds the kernel stack where it is wanted, and [`emit`] sends the record.
@@ -15,6 +17,7 @@
 
 mod emit;
 mod filter;
+mod fork;
 mod maps;
 mod off_cpu;
 mod opaque;
@@ -23,11 +26,13 @@ mod record;
 mod regs;
 mod sample;
 mod settings;
+mod sleepers;
 mod unwind;
 mod walk;
 mod window;
 
 use aya_ebpf::{
+    cty::c_void,
     macros::{btf_tracepoint, perf_event, tracepoint},
     programs::{BtfTracePointContext, PerfEventContext, TracePointContext},
 };
@@ -80,6 +85,24 @@ fn switch_tp_tail(ctx: TracePointContext) {
 #[tracepoint(category = "sched", name = "sched_switch")]
 fn switch_tp_deep(ctx: TracePointContext) {
     walk::deep(&ctx, Owner::Switch);
+}
+
+#[btf_tracepoint(function = "sched_process_fork")]
+fn fork_btf(ctx: BtfTracePointContext) {
+    fork::of_btf(&ctx);
+}
+
+#[tracepoint(category = "sched", name = "sched_process_fork")]
+fn fork_tp(ctx: TracePointContext) {
+    fork::of_tracepoint(&ctx);
+}
+
+/// An iterator over all threads, which may sleep; the macros know no such program.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter.s/task")]
+fn sleepers(ctx: *mut c_void) -> i32 {
+    sleepers::thread(ctx);
+    0
 }
 
 /// Kernels give the helpers for reading memory only to programs under a compatible licence.

@@ -77,8 +77,8 @@ pub struct Scratch {
     pub code: CodeBytes,
     /// Registers that were read from a kernel stack.
     pub saved_regs: [u64; 16],
-    /// Always zero: what a new thread starts with.
-    pub new_thread: ThreadEntry,
+    /// What a thread's entry starts as; all zero but for the owner [`Owner::Sleepers`].
+    pub entry: ThreadEntry,
 }
 
 /// Whose scratch: a sample may interrupt a switch, and the iterator may sleep in the middle.
@@ -102,12 +102,15 @@ pub fn scratch(owner: Owner) -> Option<&'static mut Scratch> {
     Some(unsafe { &mut *value })
 }
 
-/// Adds to one counter. Not atomic: an NMI between load and store loses its own addition, if it is
-/// to the same counter.
+/// Adds to one counter, and says what it was. Not atomic: an NMI between load and store loses its own
+/// addition, if it is to the same counter.
 #[inline(always)]
-pub fn count(counter: Counter, n: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter.raw()) {
-        // SAFETY: a map value of this CPU.
-        unsafe { *value = (*value).wrapping_add(n) }
+pub fn count(counter: Counter, n: u64) -> u64 {
+    let Some(value) = COUNTERS.get_ptr_mut(counter.raw()) else { return 0 };
+    // SAFETY: a map value of this CPU.
+    unsafe {
+        let before = *value;
+        *value = before.wrapping_add(n);
+        before
     }
 }

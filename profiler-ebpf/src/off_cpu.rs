@@ -7,6 +7,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     programs::{BtfTracePointContext, TracePointContext},
 };
+use aya_log_ebpf::debug;
 use profiler_common::{
     counter::Counter,
     record::{RecordKind, ResumeRecord},
@@ -92,9 +93,15 @@ impl Switch {
     }
 }
 
+/// What a thread with this `task_struct.__state` is; `None` where it dies.
+#[inline(always)]
+pub fn state_of(state: u64) -> Option<ThreadState> {
+    if state & (bits::EXITING | bits::DEAD) != 0 { None } else { Some(kind(state)) }
+}
+
 /// The [`ThreadState`] of a `task_struct.__state` of a thread that lives.
 #[inline(always)]
-pub fn kind(state: u64) -> ThreadState {
+fn kind(state: u64) -> ThreadState {
     let idle = bits::UNINTERRUPTIBLE | bits::NO_LOAD;
     if state == 0 {
         ThreadState::Runnable
@@ -121,11 +128,12 @@ pub fn switch<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, switch: &Swit
         return;
     };
     if !filter::wants_current(ids.pid) {
-        return count(Counter::Filtered, 1);
+        count(Counter::Filtered, 1);
+        return;
     }
     let Some(scratch) = maps::scratch(Owner::Switch) else { return };
     let now = clock.now();
-    if block(scratch, ids, state, now) {
+    if block(ctx, scratch, ids, state, now) {
         walk(ctx, programs, scratch, ids, state, now);
     }
 }
@@ -162,7 +170,8 @@ fn resume(tid: u32, clock: &mut Clock) {
     let ns = now.saturating_sub(blocked_at_ns);
     if ns < settings::min_block_ns() {
         count(Counter::BlocksShort, 1);
-        return count(Counter::BlocksShortNs, ns);
+        count(Counter::BlocksShortNs, ns);
+        return;
     }
     if entry.kept == 0 {
         return carry(entry, ns);
@@ -205,9 +214,17 @@ fn send_resume(entry: &mut ThreadEntry, tid: u32, blocked_at_ns: u64, now: u64) 
 
 /// Notes that the current thread leaves the CPU. Whether its stack is kept.
 #[inline(always)]
-fn block(scratch: &mut Scratch, ids: Ids, state: ThreadState, now: u64) -> bool {
+fn block<C: EbpfContext>(
+    ctx: &C,
+    scratch: &mut Scratch,
+    ids: Ids,
+    state: ThreadState,
+    now: u64,
+) -> bool {
     let Some(entry) = entry_of(scratch, ids.tid) else {
-        count(Counter::ThreadsFull, 1);
+        if count(Counter::ThreadsFull, 1) == 0 {
+            debug!(ctx, "the table of threads is full: thread {} is not followed", ids.tid);
+        }
         return false;
     };
     let keep = rate::keeps(now);
@@ -227,7 +244,7 @@ fn entry_of(scratch: &Scratch, tid: u32) -> Option<&'static mut ThreadEntry> {
     let entry = match THREADS.get_ptr_mut(tid) {
         Some(entry) => entry,
         None => {
-            THREADS.insert(tid, &scratch.new_thread, BPF_NOEXIST.into()).ok()?;
+            THREADS.insert(tid, &scratch.entry, BPF_NOEXIST.into()).ok()?;
             THREADS.get_ptr_mut(tid)?
         }
     };

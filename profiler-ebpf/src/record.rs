@@ -45,6 +45,18 @@ impl Ids {
 /// Fills the header for the current thread.
 #[inline(always)]
 pub fn begin(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64) {
+    begin_any(scratch, kind, ids, time_ns);
+    let record = &mut scratch.record;
+    // SAFETY: helpers about the current thread; the name has room for COMM_LEN bytes.
+    unsafe {
+        record.cgroup_id = bpf_get_current_cgroup_id();
+        bpf_get_current_comm((&raw mut record.comm).cast(), COMM_LEN as u32);
+    }
+}
+
+/// Fills the header, but for the name and the cgroup.
+#[inline(always)]
+pub fn begin_any(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64) {
     let record = &mut scratch.record;
     record.kind = kind.raw();
     record.pid = ids.pid;
@@ -52,12 +64,8 @@ pub fn begin(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64) {
     record.time_ns = time_ns;
     record.state = 0;
     record.flags = 0;
-    // SAFETY: helpers about the current thread and CPU; the name has room for COMM_LEN bytes.
-    unsafe {
-        record.cpu = bpf_get_smp_processor_id();
-        record.cgroup_id = bpf_get_current_cgroup_id();
-        bpf_get_current_comm((&raw mut record.comm).cast(), COMM_LEN as u32);
-    }
+    // SAFETY: the helper takes nothing.
+    record.cpu = unsafe { bpf_get_smp_processor_id() };
 }
 
 /// Adds the stacks that the kernel's helper walks, and sends the record.
@@ -69,14 +77,13 @@ pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
         scratch.record.user_frames = frames as u16;
         scratch.record.user_end = end.raw() as u8;
     }
-    let (mut kernel_frames, mut end) = (0, WalkEnd::Absent);
-    if scratch.needs & KERNEL_STACK != 0 {
+    let kernel = if scratch.needs & KERNEL_STACK != 0 {
         let at = user_frames(scratch);
-        (kernel_frames, end) = by_helper(ctx, scratch, at, 0);
-    }
-    scratch.record.kernel_frames = kernel_frames as u16;
-    scratch.record.kernel_end = end.raw() as u8;
-    send(scratch, kernel_frames);
+        by_helper(ctx, scratch, at, 0)
+    } else {
+        (0, WalkEnd::Absent)
+    };
+    send(scratch, kernel);
 }
 
 /// Through memory: the verifier then forgets by which of its many ways the walk ended.
@@ -127,16 +134,24 @@ pub fn outcome(bytes: i64) -> (u64, WalkEnd) {
     (frames, if full { WalkEnd::DepthLimit } else { WalkEnd::Complete })
 }
 
+/// Sends the record, whose kernel stack has so many frames and ended so.
 #[inline(always)]
-fn send(scratch: &mut Scratch, kernel_frames: u64) {
+pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
+    scratch.record.kernel_frames = kernel_frames as u16;
+    scratch.record.kernel_end = end.raw() as u8;
     let frames = user_frames(scratch) + kernel_frames;
     let sent = emit::stack(scratch, frames);
-    if scratch.record.kind == RecordKind::OnCpu.raw() {
-        count(if sent { Counter::Samples } else { Counter::SamplesLost }, 1);
-    } else if sent {
-        count(Counter::Blocks, 1);
-    } else {
-        count(Counter::BlocksLost, 1);
+    let on_cpu = scratch.record.kind == RecordKind::OnCpu.raw();
+    count(
+        match (on_cpu, sent) {
+            (true, true) => Counter::Samples,
+            (true, false) => Counter::SamplesLost,
+            (false, true) => Counter::Blocks,
+            (false, false) => Counter::BlocksLost,
+        },
+        1,
+    );
+    if !on_cpu && !sent {
         forget_stack(scratch.record.tid);
     }
 }

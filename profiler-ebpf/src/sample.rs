@@ -25,7 +25,8 @@ pub fn on_cpu(ctx: &PerfEventContext) {
         return; // idle
     }
     if !filter::wants_current(ids.pid) {
-        return count(Counter::Filtered, 1);
+        count(Counter::Filtered, 1);
+        return;
     }
     let Some(scratch) = maps::scratch(Owner::Sample) else { return };
     // SAFETY: the helper takes nothing.

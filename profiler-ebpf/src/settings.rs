@@ -41,6 +41,26 @@ numbers! {
     task_pid: u32;
     /// Offset of `task_struct.tgid`.
     task_tgid: u32;
+    /// Offset of `task_struct.comm`.
+    task_comm: u32;
+    /// Offset of `task_struct.on_cpu`.
+    task_on_cpu: u32;
+    /// Offset of `task_struct.cgroups`.
+    task_cgroups: u32;
+    /// Offset of `css_set.dfl_cgrp`.
+    css_set_cgroup: u32;
+    /// Offset of `cgroup.kn`.
+    cgroup_kn: u32;
+    /// Offset of `kernfs_node.id`.
+    kernfs_id: u32;
+    /// Offset of `cgroup.level`.
+    cgroup_level: u32;
+    /// Offset of `cgroup.ancestors`; 0 where the kernel has none.
+    cgroup_ancestors: u32;
+    /// Offset of `cgroup.ancestor_ids`; 0 where the kernel has none.
+    cgroup_ancestor_ids: u32;
+    /// Offset of `child_pid` in the classic tracepoint `sched_process_fork`.
+    fork_child_pid: u32;
     /// Deepest user stack.
     max_user_frames: u32;
     /// Kept blocks in a tick of a CPU; 0 for no limit.

@@ -139,20 +139,20 @@ type LoopStep = unsafe extern "C" fn(u32, *mut c_void) -> i64;
 
 #[inline(never)]
 unsafe extern "C" fn sample_step(_: u32, _: *mut c_void) -> i64 {
-    loop_step(Owner::Sample)
+    step_in_scratch(Owner::Sample, &Current)
 }
 
 #[inline(never)]
 unsafe extern "C" fn switch_step(_: u32, _: *mut c_void) -> i64 {
-    loop_step(Owner::Switch)
+    step_in_scratch(Owner::Switch, &Current)
 }
 
-/// The walk stays in the scratch: all iterations look alike to the verifier.
+/// One step of a walk that stays in the scratch, so that all look alike to the verifier; 1 when it has ended, as `bpf_loop` wants to know.
 #[inline(always)]
-fn loop_step(owner: Owner) -> i64 {
+pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let Some(scratch) = maps::scratch(owner) else { return 1 };
     let mut walk = scratch.walk;
-    let ended = one(&mut walk, scratch, &Current);
+    let ended = one(&mut walk, scratch, memory);
     scratch.walk = walk;
     ended.into()
 }
