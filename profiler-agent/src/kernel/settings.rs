@@ -36,6 +36,7 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
         cgroups: cgroups(plan)?,
         comms: comms(plan),
+        ..Settings::NEUTRAL
     })
 }
 
