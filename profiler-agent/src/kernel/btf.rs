@@ -90,15 +90,10 @@ impl Btf {
         Some(btf)
     }
 
-    /// Offset in bytes of a member of a structure; anonymous structures within it are searched too.
-    pub fn member_offset(&self, structure: &str, member: &str) -> Option<u32> {
-        let found = self.find(&[kind::STRUCT], structure)?;
-        Some(self.member_bits(found, member, MAX_NESTING)? / 8)
-    }
-
-    /// Size in bytes of a structure or union.
-    pub fn size_of(&self, name: &str) -> Option<u32> {
-        Some(self.find(&[kind::STRUCT, kind::UNION], name)?.size_or_type)
+    /// A structure or union.
+    pub fn structure(&self, name: &str) -> Option<Structure<'_>> {
+        let found = self.find(&[kind::STRUCT, kind::UNION], name)?;
+        Some(Structure { btf: self, found })
     }
 
     /// Whether the kernel has a function that BPF may be attached to.
@@ -175,6 +170,25 @@ impl Btf {
     }
 }
 
+/// A structure or union of the kernel.
+#[derive(Clone, Copy)]
+pub struct Structure<'a> {
+    btf: &'a Btf,
+    found: Type,
+}
+
+impl Structure<'_> {
+    /// Its size in bytes.
+    pub fn size(&self) -> u32 {
+        self.found.size_or_type
+    }
+
+    /// Offset in bytes of a member; anonymous structures within it are searched too.
+    pub fn offset_of(&self, member: &str) -> Option<u32> {
+        Some(self.btf.member_bits(self.found, member, MAX_NESTING)? / 8)
+    }
+}
+
 impl Type {
     /// Length of what follows the record.
     fn appended(&self) -> usize {
@@ -246,11 +260,12 @@ mod tests {
     #[test]
     fn answers_what_the_loader_asks() {
         let btf = Btf::parse(sample()).unwrap();
-        assert_eq!(btf.member_offset("task", "pid"), Some(8));
-        assert_eq!(btf.member_offset("task", "tgid"), Some(16), "in an anonymous structure");
-        assert_eq!(btf.member_offset("task", "comm"), None);
-        assert_eq!(btf.member_offset("tas", "pid"), None, "a prefix is not the name");
-        assert_eq!(btf.size_of("task"), Some(16));
+        let task = btf.structure("task").unwrap();
+        assert_eq!(task.size(), 16);
+        assert_eq!(task.offset_of("pid"), Some(8));
+        assert_eq!(task.offset_of("tgid"), Some(16), "in an anonymous structure");
+        assert_eq!(task.offset_of("comm"), None);
+        assert!(btf.structure("tas").is_none(), "a prefix is not the name");
         assert_eq!(btf.tracepoint_arguments("x"), Some(3));
         assert!(btf.has_enumerator("fids", "one") && !btf.has_enumerator("fids", "two"));
         assert!(btf.has_function("pid") && !btf.has_function("tgid"));
@@ -261,7 +276,7 @@ mod tests {
         let whole = sample();
         for cut in 0..whole.len() {
             if let Some(btf) = Btf::parse(whole[..cut].to_vec()) {
-                btf.member_offset("task", "tgid");
+                btf.structure("task").and_then(|t| t.offset_of("tgid"));
                 btf.tracepoint_arguments("x");
             }
         }
@@ -269,7 +284,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] = 0xff;
             if let Some(btf) = Btf::parse(bytes) {
-                btf.member_offset("task", "tgid");
+                btf.structure("task").and_then(|t| t.offset_of("tgid"));
                 btf.tracepoint_arguments("x");
                 btf.has_enumerator("fids", "two");
             }
@@ -279,6 +294,7 @@ mod tests {
     #[test]
     fn a_structure_that_contains_itself_ends() {
         let cycle: &[u32] = &[TASK, info(kind::STRUCT, 1), 4, 0, 1, 0];
-        assert_eq!(Btf::parse(build(&[cycle], NAMES)).unwrap().member_offset("task", "pid"), None);
+        let btf = Btf::parse(build(&[cycle], NAMES)).unwrap();
+        assert_eq!(btf.structure("task").unwrap().offset_of("pid"), None);
     }
 }

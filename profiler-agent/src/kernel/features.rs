@@ -88,15 +88,13 @@ impl Features {
         }
         let btf = if plan.allows(Feature::Btf) { read_btf()? } else { None };
         let layout = btf.as_ref().and_then(TaskLayout::read);
-        let btf_tracepoints = layout.is_some()
-            && plan.allows(Feature::BtfTracepoints)
-            && is_there(btf.as_ref(), |b| b.tracepoint_arguments("sched_switch").is_some());
+        let switch_arguments = btf.as_ref().and_then(|b| b.tracepoint_arguments("sched_switch"));
+        let btf_tracepoints =
+            layout.is_some() && switch_arguments.is_some() && plan.allows(Feature::BtfTracepoints);
         Ok(Self {
             task_regs: task_regs(plan, layout.is_some())?,
             btf_tracepoints,
-            switch_has_state: is_there(btf.as_ref(), |b| {
-                b.tracepoint_arguments("sched_switch") == Some(4)
-            }),
+            switch_has_state: switch_arguments == Some(4),
             // bpf_loop came in 5.17, but its callbacks take the programs' way through the verifier
             // only from 6.1 on.
             deep_stacks: plan.allows(Feature::DeepStacks)
@@ -104,7 +102,7 @@ impl Features {
                 && has_helper(BpfHelper::BPF_FUNC_loop)?,
             sleepers: btf_tracepoints
                 && plan.allows(Feature::SleepersIterator)
-                && is_there(btf.as_ref(), has_sleepers),
+                && btf.as_ref().is_some_and(has_sleepers),
             clock: Clock::probe(plan.allows(Feature::HardwareCycles))?,
             mmap_build_id: plan.allows(Feature::MmapBuildId) && sideband::build_ids_supported(),
             layout,
@@ -116,8 +114,9 @@ impl Features {
 
 impl TaskLayout {
     fn read(btf: &Btf) -> Option<Self> {
-        let task = |member| btf.member_offset("task_struct", member);
-        let stack_size = btf.size_of("thread_union").unwrap_or(THREAD_SIZE);
+        let task_struct = btf.structure("task_struct")?;
+        let task = |member| task_struct.offset_of(member);
+        let stack_size = btf.structure("thread_union").map_or(THREAD_SIZE, |s| s.size());
         Some(Self {
             stack: task("stack")?,
             state: task("__state").or_else(|| task("state"))?,
@@ -126,17 +125,13 @@ impl TaskLayout {
             comm: task("comm")?,
             on_cpu: task("on_cpu").unwrap_or(0),
             flags: task("flags")?,
-            stack_regs: stack_size.checked_sub(btf.size_of("pt_regs")?)?,
+            stack_regs: stack_size.checked_sub(btf.structure("pt_regs")?.size())?,
         })
     }
 }
 
 fn read_btf() -> Result<Option<Btf>, KernelError> {
     Btf::of_kernel().map_err(|source| KernelError::Read { path: btf::PATH.into(), source })
-}
-
-fn is_there(btf: Option<&Btf>, has: impl Fn(&Btf) -> bool) -> bool {
-    btf.is_some_and(has)
 }
 
 /// The iterator's programs cannot be probed by loading one (they need a target), but every kernel that
@@ -185,7 +180,7 @@ mod tests {
     fn this_kernels_layout_is_plausible() {
         let btf = Btf::of_kernel().unwrap().expect("this machine's kernel has no BTF");
         let layout = TaskLayout::read(&btf).expect("its BTF describes task_struct");
-        let size = btf.size_of("task_struct").unwrap();
+        let size = btf.structure("task_struct").unwrap().size();
         for offset in
             [layout.stack, layout.state, layout.pid, layout.tgid, layout.comm, layout.flags]
         {

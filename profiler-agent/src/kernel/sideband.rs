@@ -210,4 +210,14 @@ mod root_tests {
             other => panic!("{other:?}"),
         }
     }
+
+    #[test]
+    fn cpus_that_go_and_come_back_are_followed() {
+        let cpus = super::super::system::online_cpus().unwrap();
+        let mut sideband = open_all();
+        assert_eq!(sideband.follow(&cpus).unwrap(), [], "nothing is new");
+        assert_eq!(sideband.follow(&[]).unwrap(), []);
+        assert_eq!(sideband.descriptors().count(), 0);
+        assert_eq!(sideband.follow(&cpus).unwrap().len(), cpus.len());
+    }
 }
