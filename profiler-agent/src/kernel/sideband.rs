@@ -215,8 +215,8 @@ mod root_tests {
     fn cpus_that_go_and_come_back_are_followed() {
         let cpus = super::super::system::online_cpus().unwrap();
         let mut sideband = open_all();
-        assert_eq!(sideband.follow(&cpus).unwrap(), [], "nothing is new");
-        assert_eq!(sideband.follow(&[]).unwrap(), []);
+        assert!(sideband.follow(&cpus).unwrap().is_empty(), "nothing is new");
+        assert!(sideband.follow(&[]).unwrap().is_empty());
         assert_eq!(sideband.descriptors().count(), 0);
         assert_eq!(sideband.follow(&cpus).unwrap().len(), cpus.len());
     }
