@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{self, TextTruncateDirection};
+use inferno::flamegraph::{self, Direction, TextTruncateDirection};
 use profiler_proto::pprof::Profile;
 
 use super::reader::{FrameKind, Reader};
@@ -45,6 +45,8 @@ fn flames(stacks: &Stacks, facts: &Facts, unit: &str) -> Result<Vec<u8>, ViewErr
     settings.title = format!("profiler-agent: {}", facts.line());
     // Makes room for the legend.
     settings.subtitle = Some(String::new());
+    // The root on top: one deep stack makes a picture taller than a window, which opens at its top.
+    settings.direction = Direction::Inverted;
     settings.palette_map = Some(&mut colors);
     settings.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
     settings.text_truncate_direction = TextTruncateDirection::Right;

@@ -11,28 +11,46 @@ use crate::profile::window::{Window, WindowSample};
 /// with the most blocked time. `None` where no process has a file among its frames.
 ///
 /// A window does not know which file a process was started from. Of the files in its stacks, the one
-/// with the name of the process is taken, else the outermost that is no shared library, else any.
+/// with the name of the process is taken, else the outermost that is no shared library. A process
+/// whose stacks show libraries only, since they are cut, gives way to the next.
 pub(super) fn of_hottest_process(window: &Window) -> Option<u32> {
     let was_on_cpu = window.total(true).ns > 0;
-    let counts = |s: &WindowSample<'_>| (s.activity == Activity::OnCpu) == was_on_cpu;
-    let mut processes: HashMap<u32, u64> = HashMap::new();
-    for sample in window.samples().filter(counts) {
-        if files(&sample).next().is_some() {
-            *processes.entry(sample.thread.pid).or_default() += sample.tally.ns;
-        }
-    }
-    // The lower of two equal numbers, here and below, so that equal recordings give equal profiles.
-    let (hottest, _) = processes.iter().max_by_key(|(pid, ns)| (**ns, Reverse(**pid)))?;
-    let mut candidates: HashMap<u32, (Rank, u64)> = HashMap::new();
-    for sample in window.samples().filter(|s| s.thread.pid == *hottest) {
+    let mut processes: HashMap<u32, Process> = HashMap::new();
+    for sample in window.samples() {
         for (binary, rank) in ranked(&sample) {
-            let (best, ns) = candidates.entry(binary.id).or_insert((rank, 0));
+            let process = processes.entry(sample.thread.pid).or_default();
+            let (best, ns) = process.files.entry(binary.id).or_insert((rank, 0));
             *best = rank.max(*best);
             *ns += sample.tally.ns;
         }
+        if (sample.activity == Activity::OnCpu) == was_on_cpu
+            && let Some(process) = processes.get_mut(&sample.thread.pid)
+        {
+            process.ns += sample.tally.ns;
+        }
     }
-    let (id, _) = candidates.iter().max_by_key(|(id, score)| (**score, Reverse(**id)))?;
-    Some(*id)
+    let candidates = processes.iter().filter_map(|(pid, process)| {
+        let (id, rank) = process.executable()?;
+        Some((rank > Rank::Library, process.ns, Reverse(*pid), id))
+    });
+    candidates.max().map(|(.., id)| id)
+}
+
+/// A process, with its files as candidates.
+#[derive(Default)]
+struct Process {
+    /// Time of the kind that decides.
+    ns: u64,
+    /// By number: how much each looks like the executable, and the time in its stacks.
+    files: HashMap<u32, (Rank, u64)>,
+}
+
+impl Process {
+    fn executable(&self) -> Option<(u32, Rank)> {
+        // The lower of two equal numbers, so that equal recordings give equal profiles.
+        let best = self.files.iter().max_by_key(|(id, score)| (**score, Reverse(**id)))?;
+        Some((*best.0, best.1.0))
+    }
 }
 
 /// How much a file looks like the executable of its process.

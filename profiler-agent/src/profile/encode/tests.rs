@@ -326,6 +326,9 @@ fn the_executable_of_the_hottest_process_comes_first() {
     assert_eq!(first(&window(observations("hot")), &on_cpu_meta), "/opt/hot");
     assert_eq!(first(&window(observations("helper")), &on_cpu_meta), "/opt/helper");
     assert_eq!(first(&window(observations("renamed")), &on_cpu_meta), "/opt/hot");
+    let cut = [on_cpu(&thread(9, 9, "rustc"), &Arc::from([native(&libc, 0x700)]), 50)];
+    let with_cut = window(observations("hot").into_iter().chain(cut));
+    assert_eq!(first(&with_cut, &on_cpu_meta), "/opt/hot");
     let chosen = Meta { executable: Some(2), ..on_cpu_meta.clone() };
     assert_eq!(first(&window(observations("hot")), &chosen), "/bin/cold");
     let idle = [off_cpu(&thread(2, 2, "cold"), &cold_stack, ThreadState::Sleeping, 1)];
