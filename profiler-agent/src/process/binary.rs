@@ -94,6 +94,8 @@ impl Binaries {
     ) -> Option<Code> {
         let (path, kind) = match Backing::of(&mmap.path) {
             Backing::Anonymous => return Some(Code::Generated),
+            // That of a 32-bit process is not the one that we have.
+            Backing::Vdso if mmap.start <= u32::MAX.into() => return Some(Code::Generated),
             Backing::Vdso => return Some(Code::Binary(self.vdso())),
             Backing::File(path) => (path, BinaryKind::File),
             Backing::Deleted(path) => (path, BinaryKind::Deleted),

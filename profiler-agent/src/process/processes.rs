@@ -159,12 +159,17 @@ impl Processes {
             self.sampled += 1;
         }
         life.sampled_at_ns = raw.time_ns.max(1);
-        if life.source == Source::Unread && self.read(raw.pid, raw.tid).is_err() {
-            self.table.entry(raw.pid).source = Source::Missed;
-            self.table.end(raw.pid, raw.time_ns);
+        let source = life.source;
+        match source {
+            Source::Known { .. } => return,
+            Source::Unread if self.read(raw.pid, raw.tid).is_ok() => return,
+            Source::Unread => {
+                self.table.entry(raw.pid).source = Source::Missed;
+                self.table.end(raw.pid, raw.time_ns);
+            }
+            Source::Missed => {}
         }
-        let is_missed = self.table.get(raw.pid).is_some_and(|life| life.source == Source::Missed);
-        self.losses.add("stacks_of_unknown_processes", u64::from(is_missed));
+        self.losses.add("stacks_of_unknown_processes", 1);
     }
 
     /// Reads what `/proc` says of a process.

@@ -71,9 +71,7 @@ impl Table {
 
     /// A process, which is from now on in the table if it was not.
     pub(super) fn entry(&mut self, pid: u32) -> &mut Life {
-        if !self.lives.contains_key(&pid) {
-            self.make_room();
-        }
+        self.make_room_for(pid);
         let version = self.next_version();
         let budget = &self.budget;
         self.lives.entry(pid).or_insert_with(|| Life::new(Source::Unread, budget, version))
@@ -97,9 +95,7 @@ impl Table {
             Some(parent) => parent.fork(fork.parent_pid, fork.time_ns, version, &self.budget),
             None => Life::new(Source::Unread, &self.budget, version),
         };
-        if !self.lives.contains_key(&fork.pid) {
-            self.make_room();
-        }
+        self.make_room_for(fork.pid);
         self.lives.insert(fork.pid, child);
     }
 
@@ -175,9 +171,9 @@ impl Table {
         }
     }
 
-    /// Makes room for one more process.
-    fn make_room(&mut self) {
-        while self.lives.len() >= self.max_lives {
+    /// Makes room for one more process, if this is one more.
+    fn make_room_for(&mut self, pid: u32) {
+        while self.lives.len() >= self.max_lives && !self.lives.contains_key(&pid) {
             if !self.forget_oldest_end() {
                 self.forget_unsampled();
             }

@@ -6,10 +6,13 @@ use super::*;
 use crate::model::frame::Segment;
 use crate::process::elf::ElfError;
 
+/// The number of a content, with its build ID if it is an ELF file.
+type Content = (u32, Option<&'static str>);
+
 /// A file system: what is at each path now.
 #[derive(Default)]
 struct Fake {
-    files: RefCell<HashMap<Vec<u8>, (u32, Option<&'static str>)>>,
+    files: RefCell<HashMap<Vec<u8>, Content>>,
     opened: Cell<usize>,
 }
 
@@ -117,11 +120,21 @@ fn kinds() {
     assert_eq!(shown(kind("/a (deleted)", 2)), ("/a".to_owned(), BinaryKind::Deleted));
     assert_eq!(shown(kind("/memfd:x (deleted)", 3)), ("/memfd:x".to_owned(), BinaryKind::Memfd));
     assert_eq!(shown(kind("/script", 4)), ("/script".to_owned(), BinaryKind::Opaque));
-    assert_eq!(shown(kind("[vdso]", 0)), ("[vdso]".to_owned(), BinaryKind::Vdso));
     assert!(matches!(kind("/jit (deleted)", 5), Some(Code::Generated)));
     assert!(matches!(kind("/memfd:jit (deleted)", 6), Some(Code::Generated)));
     assert!(matches!(kind("/memfd:jit (deleted)", 6), Some(Code::Generated)));
     assert!(matches!(kind("//anon", 0), Some(Code::Generated)));
+}
+
+#[test]
+fn the_vdso_of_64_bit_processes() {
+    let (mut binaries, files) = (binaries(), Fake::default());
+    let low = mmap("[vdso]", inode(0));
+    let high = Mmap { start: 0x7fff_0000_0000, ..low.clone() };
+    assert!(matches!(binaries.code(&low, None, &files), Some(Code::Generated)));
+    let first = binary(binaries.code(&high, None, &files));
+    assert!(Arc::ptr_eq(&first, &binary(binaries.code(&high, None, &files))));
+    assert_eq!((first.path.as_str(), first.kind), ("[vdso]", BinaryKind::Vdso));
 }
 
 #[test]
