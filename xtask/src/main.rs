@@ -1,6 +1,7 @@
 //! The project's own commands, one file each. `cargo xtask --help` lists them.
 
 mod build_ebpf;
+mod bench;
 mod debian;
 mod matrix;
 mod sh;
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                            every test, on the live kernel (as root)
   cargo xtask tidy                            the rules of ARCHITECTURE.md
+  cargo xtask bench                           what a sample and the agent itself cost
   cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
 
 `bash .ci/run` does what CI does.";
@@ -36,6 +38,8 @@ enum Command {
     Test(test::Args),
     /// Check the rules of ARCHITECTURE.md.
     Tidy,
+    /// Measure what the agent costs, and what a peer costs in the same run.
+    Bench(bench::Args),
     /// Boot the agent on other kernels, in virtual machines.
     Matrix(matrix::Args),
 }
@@ -55,6 +59,7 @@ fn run() -> Result<()> {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(&command_names()),
+        Command::Bench(args) => bench::run(&args),
         Command::Matrix(args) => matrix::run(&args),
     }
 }

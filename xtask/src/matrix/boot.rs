@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use profiler_tests::agent::BINARY_VARIABLE;
+
 use super::kernels::Arch;
 use super::packages::Qemu;
 use super::verdict::Verdict;
@@ -51,7 +53,10 @@ fn boot(qemu: &Qemu, arch: Arch, kernel: &Path, image: &Path, log: &Path) -> Res
         .arg("-initrd")
         .arg(image)
         .arg("-append")
-        .arg(format!("console={console} rdinit=/init oops=panic panic=-1 quiet"))
+        // What the kernel does not know goes into the environment of init: the agent's place.
+        .arg(format!(
+            "console={console} rdinit=/init oops=panic panic=-1 quiet {BINARY_VARIABLE}=/guest/profiler-agent"
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
+use profiler_tests::workload::{self, Toolchain, Workload};
 
 use super::initramfs::Item;
 use super::kernels::Arch;
 use crate::sh;
+
+/// What the guest's checks run.
+const WORKLOADS: &[Workload] = &[workload::CHAIN, workload::BLOCKER, workload::HANGER];
 
 /// The files of the guest.
 pub fn contents(arch: Arch, files: &[PathBuf], command: &[String]) -> Result<Vec<Item>> {
@@ -18,20 +22,35 @@ pub fn contents(arch: Arch, files: &[PathBuf], command: &[String]) -> Result<Vec
     let built = cargo_static(arch, &packages)?;
     let mut items = vec![Item { from: built.join("guest"), to: "init".to_owned() }];
     if command.is_empty() {
-        items.push(Item {
-            from: built.join("profiler-agent"),
-            to: "guest/profiler-agent".to_owned(),
-        });
+        items.push(guest_file(built.join("profiler-agent")));
+        let toolchain = toolchain(arch);
+        for workload in WORKLOADS {
+            items.push(guest_file(workload.build_with(&toolchain)?));
+        }
     } else {
         let list = sh::workspace().join("target/matrix/command");
         std::fs::write(&list, command.join("\n"))?;
         items.push(Item { from: list, to: "guest/command".to_owned() });
     }
     for file in files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        items.push(Item { from: file.clone(), to: format!("guest/{name}") });
+        items.push(guest_file(file.clone()));
     }
     Ok(items)
+}
+
+/// A file that keeps its name.
+fn guest_file(from: PathBuf) -> Item {
+    let name = from.file_name().unwrap_or_default().to_string_lossy();
+    let to = format!("guest/{name}");
+    Item { from, to }
+}
+
+fn toolchain(arch: Arch) -> Toolchain {
+    Toolchain {
+        directory: sh::workspace().join("target/matrix/workloads").join(arch.debian()),
+        cc: arch.cc().to_owned(),
+        is_static: true,
+    }
 }
 
 /// Builds the binaries of packages for a guest; returns the directory that they are in.

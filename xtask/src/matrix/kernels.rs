@@ -29,6 +29,14 @@ impl Arch {
             Self::Arm64 => "aarch64-unknown-linux-gnu",
         }
     }
+
+    /// The compiler of C programs for it.
+    pub const fn cc(self) -> &'static str {
+        match self {
+            Self::Amd64 => "gcc",
+            Self::Arm64 => "aarch64-linux-gnu-gcc",
+        }
+    }
 }
 
 /// A kernel of the matrix.

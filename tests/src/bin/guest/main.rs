@@ -4,6 +4,7 @@
 //! end. A file `/guest/command` (one argument a line) replaces the checks by a program of the
 //! developer's.
 
+mod checks;
 mod system;
 
 use std::process::Command;
@@ -11,28 +12,31 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 fn main() {
-    let outcome = system::mount_all().and_then(|()| checks());
-    if let Err(error) = outcome {
+    if let Err(error) = system::mount_all().and_then(|()| run()) {
         println!("FAIL guest: {error:#}");
     }
     println!("DONE");
     system::power_off();
 }
 
-fn checks() -> Result<()> {
+fn run() -> Result<()> {
     println!("NOTE kernel {}", system::kernel_release()?);
     if let Ok(command) = std::fs::read_to_string("/guest/command") {
-        return report("command", own_command(&command));
+        report("command", own_command(&command));
+        return Ok(());
+    }
+    for (what, check) in checks::ALL {
+        report(what, check());
     }
     Ok(())
 }
 
-fn report(what: &str, outcome: Result<()>) -> Result<()> {
+fn report(what: &str, outcome: Result<()>) {
     match outcome {
         Ok(()) => println!("PASS {what}"),
-        Err(error) => println!("FAIL {what}: {error:#}"),
+        // One line, so that the reader of the console sees where it ends.
+        Err(error) => println!("FAIL {what}: {}", format!("{error:#}").replace('\n', " | ")),
     }
-    Ok(())
 }
 
 fn own_command(command: &str) -> Result<()> {

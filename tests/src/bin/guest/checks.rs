@@ -1,0 +1,129 @@
+//! What must be right on every kernel. Times are emulated, so only shares and stacks are checked.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use profiler_tests::agent::{self, Recording};
+use profiler_tests::chain::Expected;
+use profiler_tests::program::{BlockerTruth, Program, truth};
+use profiler_tests::wait;
+
+/// The most instructions that the verifier may walk through for one program: kernels differ by a
+/// factor of three, and the limit of all of them is a million.
+const VERIFIED_LIMIT: u64 = 300_000;
+
+/// A check, and what it is called.
+pub type Check = (&'static str, fn() -> Result<()>);
+
+/// In the order in which they run.
+pub const ALL: &[Check] = &[
+    ("every program loads, within the verifier's limit", programs_load),
+    ("a chain of 10 calls is whole, in user mode", || chain_is_whole(10, "burn", "burn", &[])),
+    ("a chain of 110 calls is whole", || chain_is_whole(110, "burn", "burn", &[])),
+    ("a chain is whole when the sample hits the kernel", || {
+        chain_is_whole(10, "syscall", "syscall_loop", &[])
+    }),
+    ("user registers are found by BTF offsets", || {
+        chain_is_whole(10, "syscall", "syscall_loop", &["--without", "task-pt-regs"])
+    }),
+    ("blocked time is where it belongs", || blocked_time(&[])),
+    ("blocked time by classic tracepoints", || blocked_time(&["--without", "btf-tracepoints"])),
+    ("a thread that is blocked all the time is there", hanging_thread),
+    ("the whole host, on CPU and off it", whole_host),
+];
+
+fn workload(name: &str) -> PathBuf {
+    PathBuf::from("/guest").join(name)
+}
+
+fn programs_load() -> Result<()> {
+    let mut child = Command::new(agent::binary()?)
+        .args(["record", "--event", "wall", "--duration", "60s", "--output", "/tmp/never.pb.gz"])
+        .stdin(Stdio::null())
+        .spawn()?;
+    let read = wait::until("the agent's programs", Duration::from_secs(60), || {
+        ensure!(child.try_wait()?.is_none(), "the agent ended");
+        let sizes = verified_instructions(child.id())?;
+        Ok((sizes.len() >= 3).then_some(sizes))
+    });
+    let _ = child.kill();
+    child.wait()?;
+    let sizes = read?;
+    let largest = sizes.iter().flatten().max();
+    println!("NOTE {} programs, verified instructions of the largest: {largest:?}", sizes.len());
+    let too_large = largest.is_some_and(|size| *size > VERIFIED_LIMIT);
+    ensure!(!too_large, "the verifier walked through more than {VERIFIED_LIMIT} instructions");
+    Ok(())
+}
+
+/// For each program that a process holds, what `/proc` says of its verification (from 5.16 on).
+fn verified_instructions(pid: u32) -> Result<Vec<Option<u64>>> {
+    let mut sizes = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed while we look.
+        let Ok(info) = std::fs::read_to_string(entry?.path()) else { continue };
+        if info.contains("prog_id:") {
+            let size = info.lines().find_map(|line| line.strip_prefix("verified_insns:"));
+            sizes.push(size.and_then(|size| size.trim().parse().ok()));
+        }
+    }
+    Ok(sizes)
+}
+
+fn chain_is_whole(depth: usize, mode: &str, leaf: &str, more: &[&str]) -> Result<()> {
+    let program = Program::start_binary(&workload("chain"), &[&depth.to_string(), mode])?;
+    let pid = program.pid().to_string();
+    let mut args = vec!["--pid", &pid, "--frequency", "49", "--duration", "4s"];
+    args.extend(more);
+    let recording = agent::record(&args)?;
+    let mut outer = vec!["main"];
+    outer.extend(std::iter::repeat_n("descend", depth));
+    let expected = Expected { outer, leaves: vec![vec![leaf]] };
+    let wholeness = expected.judge(&recording.stacks, "samples");
+    println!("NOTE {wholeness}");
+    ensure!(wholeness.samples >= 50, "only {} samples", wholeness.samples);
+    ensure!(wholeness.whole == wholeness.samples, "{wholeness}");
+    Ok(())
+}
+
+fn blocked_time(more: &[&str]) -> Result<()> {
+    let blocker = workload("blocker");
+    let mut args = vec!["--event", "off-cpu"];
+    args.extend(more);
+    args.extend(["--", blocker.to_str().context("a path")?, "4"]);
+    let recording = agent::record(&args)?;
+    let truth: BlockerTruth = truth(&recording.run.stdout)?;
+    for (site, blocked) in &truth.blocked {
+        let found = recording.total("off_cpu", |stack| stack.has(site)) as f64;
+        let share = found / *blocked as f64;
+        ensure!((0.95..=1.05).contains(&share), "{site}: {found} of {blocked} ns");
+    }
+    Ok(())
+}
+
+fn hanging_thread() -> Result<()> {
+    let program = Program::start_binary(&workload("hanger"), &[] as &[&str])?;
+    let pid = program.pid().to_string();
+    let recording = agent::record(&["--event", "off-cpu", "--pid", &pid, "--duration", "3s"])?;
+    let blocked = recording.total("off_cpu", |_| true) as f64;
+    let named = recording.total("off_cpu", |stack| stack.has("hang_site")) as f64;
+    println!("NOTE its stack is known for {:.0} % of the time", named / blocked * 100.0);
+    let share = blocked / recording.profile.duration_nanos as f64;
+    ensure!((0.95..=1.05).contains(&share), "{blocked} ns in {} s", recording.seconds());
+    Ok(())
+}
+
+fn whole_host() -> Result<()> {
+    let _busy = Program::start_binary(&workload("chain"), &["10"])?;
+    let recording: Recording = agent::record(&["--event", "wall", "--duration", "4s"])?;
+    ensure!(recording.total("cpu", |stack| stack.has("burn")) > 0, "no CPU time");
+    ensure!(recording.total("off_cpu", |_| true) > 0, "no blocked time");
+    let lost: u64 = ["samples_lost_ring_full", "blocks_lost_ring_full"]
+        .iter()
+        .map(|name| recording.count(name))
+        .sum();
+    ensure!(lost == 0, "{lost} records were lost");
+    Ok(())
+}

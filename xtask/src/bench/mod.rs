@@ -1,0 +1,84 @@
+//! `bench`: what the agent costs on this machine, now, beside a peer in the same run.
+//!
+//! It prints figures and the bars they are held against, and never fails on a time: machines are
+//! shared. Quote ratios of one run, not nanoseconds of two.
+//!
+//! - [`sampling`]: a sample in BPF, by depth of the stack.
+//! - [`switches`]: a context switch in BPF, filtered and kept.
+//! - [`start`]: from exec to the first sample.
+//! - [`host`]: the agent itself over a minute, and `perf record` over the same load.
+
+mod host;
+mod observed;
+mod sampling;
+mod start;
+mod stats;
+mod switches;
+
+use anyhow::{Result, bail};
+
+use crate::debian::{self, Need};
+use crate::sh;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench                        everything, about 4 minutes
+  cargo xtask bench sampling switches      only what runs in the kernel
+  cargo xtask bench host --seconds 20";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to measure.
+    #[arg(value_enum)]
+    cases: Vec<Case>,
+
+    /// How long the case `host` records.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Case {
+    /// A sample in BPF, by depth.
+    Sampling,
+    /// A context switch in BPF.
+    Switches,
+    /// From exec to the first sample.
+    Start,
+    /// The agent's own CPU and memory, and a peer's.
+    Host,
+}
+
+/// Measures and prints.
+pub fn run(args: &Args) -> Result<()> {
+    if !sh::is_root() {
+        bail!("the agent needs root: sudo -E env PATH=\"$PATH\" cargo xtask bench");
+    }
+    debian::ensure(&[
+        Need { program: "gcc", package: "gcc" },
+        Need { program: "bpftool", package: "bpftool" },
+        Need { program: "perf", package: "linux-perf" },
+    ])?;
+    sh::run(sh::cargo().args(["build", "--release", "--quiet", "--package", "profiler-agent"]))?;
+    let _stats = stats::Switch::on()?;
+    let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
+    if wanted(Case::Sampling) {
+        sampling::measure()?;
+    }
+    if wanted(Case::Switches) {
+        switches::measure()?;
+    }
+    if wanted(Case::Start) {
+        start::measure()?;
+    }
+    if wanted(Case::Host) {
+        host::measure(args.seconds)?;
+    }
+    Ok(())
+}
+
+/// One line of a table: what, the figure, and the bar it is held against.
+fn show(what: &str, figure: f64, unit: &str, bar: &str) {
+    println!("  {what:<52} {figure:>9.2} {unit:<10} {bar}");
+}

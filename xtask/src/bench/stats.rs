@@ -1,0 +1,84 @@
+//! How often the agent's BPF programs ran and for how long, as the kernel counts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::sh;
+
+const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// The kernel's counting of BPF run time, on while this lives and then as it was before.
+pub struct Switch {
+    before: String,
+}
+
+impl Switch {
+    /// Turns it on.
+    pub fn on() -> Result<Self> {
+        let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
+        fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH}"))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // There is nobody to tell.
+        let _ = fs::write(SWITCH, &self.before);
+    }
+}
+
+/// Runs of one program since it was loaded. A program that was entered by a tail call is part of
+/// the one that called it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Runs {
+    /// Nanoseconds.
+    pub ns: u64,
+    /// Runs.
+    pub count: u64,
+}
+
+impl Runs {
+    /// What was added since an earlier moment.
+    pub fn since(self, earlier: Self) -> Self {
+        Self { ns: self.ns - earlier.ns, count: self.count - earlier.count }
+    }
+
+    /// Nanoseconds per run.
+    pub fn mean_ns(self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.ns as f64 / self.count as f64 }
+    }
+}
+
+/// The programs that a process holds, by their ids.
+pub fn programs(pid: u32) -> Result<BTreeMap<u32, Runs>> {
+    let mut programs = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed while we look.
+        let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
+        let field = |name: &str| -> Option<u64> {
+            info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let (Some(id), Some(ns), Some(count)) =
+            (field("prog_id:"), field("run_time_ns:"), field("run_cnt:"))
+        else {
+            continue;
+        };
+        programs.insert(u32::try_from(id)?, Runs { ns, count });
+    }
+    Ok(programs)
+}
+
+/// The name of a program.
+pub fn name(id: u32) -> Result<String> {
+    let text = sh::output(Command::new("bpftool").args(["prog", "show", "id", &id.to_string()]))?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let name = words.windows(2).find_map(|pair| match pair {
+        ["name", name] => Some((*name).to_owned()),
+        _ => None,
+    });
+    Ok(name.unwrap_or_default())
+}
