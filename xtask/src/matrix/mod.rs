@@ -1,6 +1,7 @@
 //! `matrix`: the agent on other kernels, each booted by QEMU from an initramfs that we build.
 //!
-//! 1. [`kernels`] picks Debian cloud kernels, [`packages`] fetches them and QEMU into a cache.
+//! 1. [`kernels`] picks Debian cloud kernels; [`packages`] fetches them and QEMU into a cache, by
+//!    [`private_apt`].
 //! 2. [`build`] makes a static agent, the workloads and the guest's init; [`initramfs`] packs them.
 //! 3. [`boot`] runs the machine and reads its console; [`verdict`] judges what it printed.
 //!
@@ -12,6 +13,7 @@ mod build;
 mod initramfs;
 mod kernels;
 mod packages;
+mod private_apt;
 mod verdict;
 
 use std::path::PathBuf;
@@ -79,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     let mut failed = Vec::new();
     for &arch in &args.arch {
-        let contents = build::contents(arch, &args.file, &args.command)?;
+        let contents = build::contents(&cache, arch, &args.file, &args.command)?;
         let image = logs.join(format!("initramfs-{}.cpio", arch.debian()));
         initramfs::pack(&contents, &image)?;
         for release in &releases {

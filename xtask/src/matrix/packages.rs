@@ -3,15 +3,18 @@
 //! The mirror is the one that the machine's own apt uses; nothing is installed. What was unpacked
 //! stays in the cache, since suites drop old kernels.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::kernels::{self, Arch, RELEASES, Release};
+use super::private_apt::{MachineSources, PrivateApt, files_with_extension, unpack};
 use crate::sh;
+
+/// The packages of this machine.
+const INSTALLED: &str = "/var/lib/dpkg/status";
 
 /// The QEMU that boots the machines.
 pub struct Qemu {
@@ -49,12 +52,9 @@ pub fn qemu(cache: &Path) -> Result<Qemu> {
         "bookworm" => vec!["bookworm", "bookworm-backports"],
         other => vec![other],
     };
-    let apt = PrivateApt::new(
-        &cache.join("apt-qemu"),
-        &own.uri,
-        &suites,
-        Path::new("/var/lib/dpkg/status"),
-    )?;
+    let sources = own.with_suites(&suites);
+    // The machine's own packages count as installed: only what is missing is fetched.
+    let apt = PrivateApt::new(&cache.join("apt-qemu"), &sources, Path::new(INSTALLED))?;
     apt.update()?;
     let target = suites.last().copied().unwrap_or_default();
     sh::run(
@@ -78,24 +78,14 @@ pub fn kernel(cache: &Path, release: &Release, arch: Arch, refresh: bool) -> Res
     }
     let own = MachineSources::read()?;
     let suites: Vec<&str> = RELEASES.iter().map(|release| release.suite).collect();
-    // An empty status file: nothing is "installed" there, so every architecture can be fetched.
-    let status = cache.join("no-packages");
-    fs::write(&status, "")?;
-    let apt = PrivateApt::new(&cache.join("apt-kernels"), &own.uri, &suites, &status)?;
+    let apt =
+        PrivateApt::new(&cache.join("apt-kernels"), &own.with_suites(&suites), &nothing(cache)?)?;
     apt.update()?;
     let names = sh::output(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
     let package = kernels::newest_package(&names, release.series, arch)
         .with_context(|| format!("{} has no cloud kernel {}", release.suite, release.name))?;
     let scratch = tempfile::tempdir_in(cache)?;
-    sh::run(
-        apt.command("apt-get")
-            .args(["download", "-qq"])
-            .arg(format!("{package}:{}", arch.debian()))
-            .current_dir(scratch.path()),
-    )?;
-    for package in files_with_extension(scratch.path(), "deb")? {
-        unpack(&package, scratch.path())?;
-    }
+    apt.download(&format!("{package}:{}", arch.debian()), scratch.path())?;
     // 7.x keeps the image beside its modules.
     let image = image_in(&scratch.path().join("boot"))
         .or_else(|| image_in(&only_child(&scratch.path().join("usr/lib/modules"))?))
@@ -107,84 +97,34 @@ pub fn kernel(cache: &Path, release: &Release, arch: Arch, refresh: bool) -> Res
     Ok(kept)
 }
 
-/// What the machine's own apt is set to.
-struct MachineSources {
-    uri: String,
-    codename: String,
+/// A sysroot with the standard library of arm64, for Debian's rustc of the same version.
+pub fn arm64_sysroot(cache: &Path) -> Result<PathBuf> {
+    let version = sh::output(Command::new("dpkg-query").args([
+        "--show",
+        "--showformat",
+        "${Version}",
+        "libstd-rust-web-dev",
+    ]))
+    .context("the cross build needs Debian's rustc-web")?;
+    let root = cache.join("sysroot-arm64").join(&version);
+    if root.join("lib/rustlib/aarch64-unknown-linux-gnu").is_dir() {
+        return Ok(root);
+    }
+    let own = MachineSources::read()?;
+    let apt = PrivateApt::new(&cache.join("apt-sysroot"), &own.sources, &nothing(cache)?)?;
+    apt.update()?;
+    let scratch = tempfile::tempdir_in(cache)?;
+    apt.download(&format!("libstd-rust-web-dev:arm64={version}"), scratch.path())?;
+    fs::create_dir_all(&root)?;
+    fs::rename(scratch.path().join("usr/lib"), root.join("lib"))?;
+    Ok(root)
 }
 
-impl MachineSources {
-    fn read() -> Result<Self> {
-        let release = fs::read_to_string("/etc/os-release")?;
-        let codename =
-            release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).context(
-                "the matrix takes its kernels from Debian: /etc/os-release names no release",
-            )?;
-        let targets = sh::output(
-            Command::new("apt-get")
-                .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)"])
-                .args(["Created-By: Packages", "Component: main"]),
-        )?;
-        let uri = targets.lines().find_map(|line| {
-            let (uri, suite) = line.split_once(' ')?;
-            (suite == codename).then_some(uri)
-        });
-        let Some(uri) = uri else {
-            bail!("apt on this machine has no source for {codename} main");
-        };
-        Ok(Self { uri: uri.to_owned(), codename: codename.to_owned() })
-    }
-}
-
-/// An apt whose sources, state and cache are in one directory of ours.
-struct PrivateApt {
-    root: PathBuf,
-}
-
-impl PrivateApt {
-    fn new(root: &Path, uri: &str, suites: &[&str], status: &Path) -> Result<Self> {
-        for directory in ["sources.d", "state/lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(root.join(directory))?;
-        }
-        let sources: String = suites
-            .iter()
-            .map(|suite| format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {suite} main\n"))
-            .collect();
-        fs::write(root.join("sources.list"), sources)?;
-        let shown = root.display();
-        fs::write(
-            root.join("apt.conf"),
-            format!(
-                "Dir::Etc::sourcelist \"{shown}/sources.list\";\n\
-                 Dir::Etc::sourceparts \"{shown}/sources.d\";\n\
-                 Dir::State \"{shown}/state\";\n\
-                 Dir::State::status \"{}\";\n\
-                 Dir::Cache \"{shown}/cache\";\n\
-                 APT::Sandbox::User \"root\";\n\
-                 APT::Architecture \"amd64\";\n\
-                 APT::Architectures {{ \"amd64\"; \"arm64\"; }};\n",
-                status.display()
-            ),
-        )?;
-        Ok(Self { root: root.to_path_buf() })
-    }
-
-    fn update(&self) -> Result<()> {
-        sh::run(self.command("apt-get").args(["update", "-qq"]))
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env("APT_CONFIG", self.root.join("apt.conf"))
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    }
-}
-
-fn unpack(package: &Path, into: &Path) -> Result<()> {
-    fs::create_dir_all(into)?;
-    sh::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(into))
+/// A status file in which nothing is installed, so that packages of every architecture can be fetched.
+fn nothing(cache: &Path) -> Result<PathBuf> {
+    let status = cache.join("no-packages");
+    fs::write(&status, "")?;
+    Ok(status)
 }
 
 fn image_in(directory: &Path) -> Option<PathBuf> {
@@ -195,16 +135,4 @@ fn image_in(directory: &Path) -> Option<PathBuf> {
 
 fn only_child(directory: &Path) -> Option<PathBuf> {
     fs::read_dir(directory).ok()?.find_map(|entry| Some(entry.ok()?.path()))
-}
-
-fn files_with_extension(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension() == Some(OsStr::new(extension)) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
