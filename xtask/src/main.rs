@@ -1,7 +1,7 @@
 //! The project's own commands, one file each. `cargo xtask --help` lists them.
 
-mod build_ebpf;
 mod bench;
+mod build_ebpf;
 mod debian;
 mod matrix;
 mod sh;
@@ -16,6 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                            every test, on the live kernel (as root)
+  cargo xtask build-ebpf                      the kernel side, after a change of its sources
   cargo xtask tidy                            the rules of ARCHITECTURE.md
   cargo xtask bench                           what a sample and the agent itself cost
   cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
