@@ -1,6 +1,9 @@
 //! Names inside a profile by which its encoder and its readers understand each other: pprof leaves
 //! them to its users.
 
+/// Name of the frame of a stack that has none. Nothing is cut there: there was nothing.
+pub const NO_STACK: &str = "[no stack]";
+
 /// Labels of a sample.
 pub mod label {
     /// Process id, a number.

@@ -125,6 +125,8 @@ pub enum Marker {
     StackNotSampled,
     /// The table of stacks was full.
     StackTableFull,
+    /// There was no stack to walk: a kernel thread that waits for a CPU.
+    NoStack,
 }
 
 impl Marker {
@@ -135,6 +137,7 @@ impl Marker {
             Self::KernelTruncated(end) => format!("[kernel truncated: {}]", describe(end)),
             Self::StackNotSampled => "[blocked: stack not sampled]".to_owned(),
             Self::StackTableFull => "[stack table full]".to_owned(),
+            Self::NoStack => super::conventions::NO_STACK.to_owned(),
         }
     }
 }

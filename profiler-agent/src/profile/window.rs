@@ -188,6 +188,8 @@ impl Window {
     }
 
     fn stack_number(&mut self, stack: Stack) -> usize {
+        // A sample without a location is none to the readers of a profile.
+        let stack = if stack.is_empty() { marker_stack(Marker::NoStack) } else { stack };
         if let Some(number) = self.stacks.get_index_of(&stack) {
             return number;
         }

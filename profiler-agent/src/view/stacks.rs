@@ -9,7 +9,7 @@ use super::measure::Measure;
 use super::reader::{FrameKind, Reader};
 use super::text_safe;
 use super::{Options, Root, Time};
-use crate::model::conventions::label;
+use crate::model::conventions::{NO_STACK, label};
 
 /// A box of the picture: its text, harmless, and its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ pub(super) fn fold(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Opti
                 stack.push(stacks.number(text_safe::frame(frame.name), frame.kind));
             }
             if stack.len() == depth {
-                stack.push(stacks.number("[no stack]".to_owned(), FrameKind::Marker));
+                stack.push(stacks.number(NO_STACK.to_owned(), FrameKind::Marker));
             }
             if let Some(frames) = stack.get_mut(depth..) {
                 frames.reverse();

@@ -5,7 +5,7 @@ use super::measure::Measure;
 use super::reader::Reader;
 use super::units::{self, duration, grouped};
 use super::{Options, Time, stacks, text_safe};
-use crate::model::conventions::{comment, mapping};
+use crate::model::conventions::{NO_STACK, comment, mapping};
 
 /// Longest host name or scope in a title, in characters.
 const MAX_PART: usize = 48;
@@ -106,7 +106,7 @@ fn sums(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Options) -> (u6
     for sample in reader.profile.sample.iter().filter(|s| stacks::is_wanted(reader, s, options)) {
         let value = measures.iter().map(|m| m.value(sample)).fold(0, u64::saturating_add);
         total = total.saturating_add(value);
-        if reader.frames(sample).any(|f| f.module == mapping::MARKER) {
+        if reader.frames(sample).any(|f| f.module == mapping::MARKER && f.name != NO_STACK) {
             truncated = truncated.saturating_add(value);
         }
     }
