@@ -50,6 +50,28 @@ pub struct TaskLayout {
     pub flags: u32,
     /// Where the user's registers begin in a task's kernel stack.
     pub stack_regs: u32,
+    /// The way from a task to its cgroup.
+    pub cgroup: CgroupLayout,
+}
+
+/// Offsets on the way from a task to its cgroup in the v2 hierarchy, in bytes; all 0 where the kernel
+/// has no cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupLayout {
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`.
+    pub css_set_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kernfs_id: u32,
+    /// `cgroup.level`.
+    pub cgroup_level: u32,
+    /// `cgroup.ancestors` (6.1 and later), or 0.
+    pub ancestors: u32,
+    /// `cgroup.ancestor_ids` (before 6.1), or 0.
+    pub ancestor_ids: u32,
 }
 
 /// What a recording can build on.
@@ -125,7 +147,23 @@ impl TaskLayout {
             comm: task("comm")?,
             on_cpu: task("on_cpu").unwrap_or(0),
             flags: task("flags")?,
+            cgroup: CgroupLayout::read(btf).unwrap_or_default(),
             stack_regs: stack_size.checked_sub(btf.structure("pt_regs")?.size())?,
+        })
+    }
+}
+
+impl CgroupLayout {
+    fn read(btf: &Btf) -> Option<Self> {
+        let cgroup = btf.structure("cgroup")?;
+        Some(Self {
+            task_cgroups: btf.structure("task_struct")?.offset_of("cgroups")?,
+            css_set_cgroup: btf.structure("css_set")?.offset_of("dfl_cgrp")?,
+            cgroup_kn: cgroup.offset_of("kn")?,
+            kernfs_id: btf.structure("kernfs_node")?.offset_of("id")?,
+            cgroup_level: cgroup.offset_of("level")?,
+            ancestors: cgroup.offset_of("ancestors").unwrap_or(0),
+            ancestor_ids: cgroup.offset_of("ancestor_ids").unwrap_or(0),
         })
     }
 }
@@ -187,5 +225,10 @@ mod tests {
             assert!(offset < size, "{layout:?}");
         }
         assert_eq!(layout.tgid, layout.pid + 4);
+        let cgroup = layout.cgroup;
+        assert!(
+            cgroup.task_cgroups > 0 && cgroup.ancestors.max(cgroup.ancestor_ids) > 0,
+            "{cgroup:?}"
+        );
     }
 }

@@ -32,6 +32,7 @@ mod clock;
 mod proc_sleepers;
 mod sideband;
 mod sideband_record;
+mod tracefs;
 mod tracepoints;
 
 mod ending;

@@ -4,10 +4,10 @@ use profiler_common::record::COMM_LEN;
 use profiler_common::settings::{Arch, CgroupFilter, MAX_FILTERS, Settings, TICK_NS};
 use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP};
 
-use super::cgroup;
 use super::error::KernelError;
 use super::features::Features;
 use super::plan::Plan;
+use super::{cgroup, tracefs};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -25,6 +25,14 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         task_comm: layout.comm,
         task_on_cpu: layout.on_cpu,
         task_flags: layout.flags,
+        task_cgroups: layout.cgroup.task_cgroups,
+        css_set_cgroup: layout.cgroup.css_set_cgroup,
+        cgroup_kn: layout.cgroup.cgroup_kn,
+        kernfs_id: layout.cgroup.kernfs_id,
+        cgroup_level: layout.cgroup.cgroup_level,
+        cgroup_ancestors: layout.cgroup.ancestors,
+        cgroup_ancestor_ids: layout.cgroup.ancestor_ids,
+        fork_child_pid: fork_child_pid(features),
         switch_has_state: features.switch_has_state.into(),
         max_user_frames: if features.deep_stacks { USER_FRAMES_DEEP } else { USER_FRAMES_BASE },
         block_kernel_stacks: 1,
@@ -36,12 +44,21 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
         cgroups: cgroups(plan)?,
         comms: comms(plan),
-        ..Settings::NEUTRAL
     })
 }
 
 const fn arch() -> Arch {
     if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }
+}
+
+/// Where the classic tracepoint says who was born. Without tracefs that does not matter: the program
+/// cannot be attached, which says so.
+fn fork_child_pid(features: &Features) -> u32 {
+    if features.btf_tracepoints {
+        return 0;
+    }
+    tracefs::field_offset("sched/sched_process_fork", "child_pid")
+        .unwrap_or(Settings::NEUTRAL.fork_child_pid)
 }
 
 /// At least one, so that a low rate is not none.

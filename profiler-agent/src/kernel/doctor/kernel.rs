@@ -1,6 +1,5 @@
 //! What the running kernel can do, and whether a recording really works.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use profiler_common::settings::TaskRegs;
@@ -13,13 +12,11 @@ use crate::kernel::features::{Features, KernelVersion};
 use crate::kernel::limits;
 use crate::kernel::plan::Plan;
 use crate::kernel::session::Session;
+use crate::kernel::tracefs;
 use crate::model::choice::EventChoice;
 
 /// The oldest kernel that is tested.
 const FLOOR: KernelVersion = KernelVersion(5, 10);
-
-/// Where tracefs is looked for.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 
 /// What each feature is, and what is done without it.
 pub fn checks(features: &Features) -> Vec<Check> {
@@ -89,8 +86,8 @@ fn off_cpu(features: &Features) -> Check {
     if features.btf_tracepoints {
         return Check::ok(name, "BTF tracepoints");
     }
-    match TRACEFS.iter().find(|path| Path::new(path).exists()) {
-        Some(path) => Check::ok(name, format!("classic tracepoints, by {path}")),
+    match tracefs::events() {
+        Some(path) => Check::ok(name, format!("classic tracepoints, by {}", path.display())),
         None => Check::degraded(
             name,
             "classic tracepoints need tracefs, which is not mounted: only on-CPU works",

@@ -92,12 +92,16 @@ fn a_busy_process_is_sampled_with_its_identity() {
     let child = Program::busy();
     let plan = Plan { frequency: 999, ..plan(EventChoice::OnCpu, &[child.pid()]) };
     let mut session = start(&plan);
-    let mut events = poll_until(&mut session, 1, |_| false);
+    let mut left = 50;
+    let mut events = poll_until(&mut session, 10, |e| {
+        left -= i32::from(matches!(e, Event::OnCpu(_)));
+        left <= 0
+    });
     let ending = session.stop().unwrap();
     events.extend(ending.events);
     check_order(&events);
     let samples: Vec<_> = samples(&events).collect();
-    assert!(samples.len() > 100, "{} samples", samples.len());
+    assert!(samples.len() >= 50, "{} samples", samples.len());
     for sample in samples {
         assert_eq!(
             (sample.pid, sample.tid, &sample.comm[..3]),
@@ -190,6 +194,61 @@ fn children_of_a_wanted_process_are_wanted_from_the_first_instruction() {
     assert!(born && executed, "{events:?}");
     Command::new("kill").args([child.to_string(), pid.to_string()]).status().unwrap();
     running.wait().unwrap();
+}
+
+/// A cgroup of the v2 hierarchy that is removed with its test.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn create(name: &str) -> Self {
+        let mount = crate::kernel::cgroup::mount_point().expect("a mounted v2 hierarchy");
+        let path = mount.join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).expect("this test needs root");
+        Self(path)
+    }
+
+    fn take(&self, program: &Program) {
+        std::fs::write(self.0.join("cgroup.procs"), program.pid().to_string()).unwrap();
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_cgroup_is_recorded_awake_and_asleep_and_nothing_else() {
+    let cgroup = Cgroup::create("recorded");
+    let (busy, idle) = (Program::busy(), Program::start("exec sleep 1000").asleep());
+    let other = Program::busy();
+    cgroup.take(&busy);
+    cgroup.take(&idle);
+    for without in [vec![], vec![Feature::SleepersIterator]] {
+        let cgroups = vec![cgroup.0.clone()];
+        let plan = Plan { cgroups, without, frequency: 999, ..plan(EventChoice::Wall, &[]) };
+        let mut session = start(&plan);
+        let mut events = poll_until(&mut session, 1, |_| false);
+        events.extend(session.stop().unwrap().events);
+        let wanted = [busy.pid(), idle.pid()];
+        assert!(samples(&events).any(|s| s.pid == busy.pid()));
+        assert!(blocks(&events).any(|b| b.stack.pid == idle.pid() && b.since_before));
+        assert!(samples(&events).all(|s| wanted.contains(&s.pid)));
+        assert!(blocks(&events).all(|b| wanted.contains(&b.stack.pid)), "{:?}", plan.without);
+    }
+    drop((busy, idle, other));
+}
+
+#[test]
+fn threads_are_chosen_by_their_name() {
+    let (busy, other) = (Program::start("exec bash -c 'while :; do :; done'"), Program::busy());
+    let plan = Plan { comms: vec!["bash".into()], frequency: 999, ..plan(EventChoice::OnCpu, &[]) };
+    let mut session = start(&plan);
+    let events =
+        poll_until(&mut session, 2, |e| matches!(e, Event::OnCpu(s) if s.pid == busy.pid()));
+    assert!(samples(&events).any(|s| s.pid == busy.pid()));
+    assert!(samples(&events).all(|s| s.comm.starts_with(b"bash\0") && s.pid != other.pid()));
 }
 
 #[test]
