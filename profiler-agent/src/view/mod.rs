@@ -16,6 +16,7 @@ use profiler_proto::pprof::Profile;
 
 mod flamegraph;
 mod folded;
+mod functions;
 mod measure;
 mod palette;
 mod pprof;

@@ -135,10 +135,10 @@ fn the_table_has_own_and_cumulative_time_of_each_kind() {
             whole host web-1, 10.0 s, off CPU: 50 blocks, 2 lost
             6.00 s of time off the CPU, 25.0 % of it in cut stacks
                   flat  flat%   sum%         cum   cum%  function
-                5.50 s  91.7%  91.7%      5.50 s  91.7%  do_read  [kernel.kallsyms]
+                4.00 s  66.7%  66.7%      4.00 s  66.7%  read_all  web
+                1.50 s  25.0%  91.7%      1.50 s  25.0%  [db+0x1234]
               500.0 ms   8.3% 100.0%    500.0 ms   8.3%  next  web
-                     0   0.0% 100.0%      4.50 s  75.0%  main  web
-                     0   0.0% 100.0%      4.00 s  66.7%  read_all  web
+                     0   0.0% 100.0%      5.50 s  91.7%  do_read  [kernel.kallsyms]
             and 4 more functions
 
             samples_lost_ring_full: 2

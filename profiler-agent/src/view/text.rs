@@ -1,27 +1,16 @@
 //! A table of the hottest functions, for a terminal.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
 use std::io::Write;
 
 use profiler_proto::pprof::Profile;
 
+use super::functions::{FunctionKey, Weight, sorted};
 use super::measure::Measure;
-use super::reader::{FrameView, Reader};
+use super::reader::Reader;
 use super::title::Facts;
 use super::units::{amount, percent};
-use super::{Hot, Options, Time, ViewError, measure, stacks, text_safe};
+use super::{Hot, Options, Time, ViewError, measure, text_safe};
 use crate::model::conventions::comment;
-
-/// Value of a function: by itself, and with all that it called.
-#[derive(Clone, Copy, Debug, Default)]
-struct Weight {
-    flat: u64,
-    cumulative: u64,
-}
-
-/// A function, as the table tells them apart: name and module.
-type FunctionKey<'a> = (&'a str, &'a str);
 
 pub(super) fn draw(
     profile: &Profile,
@@ -128,40 +117,6 @@ fn draw_notes(reader: &Reader<'_>, output: &mut dyn Write) -> Result<(), ViewErr
         writeln!(output, "{}", text_safe::printable(&text))?;
     }
     Ok(())
-}
-
-/// Functions by their own value, then by cumulative value, then by name; and the total.
-fn sorted<'a>(
-    reader: &Reader<'a>,
-    measure: &Measure<'_>,
-    options: &Options,
-) -> (Vec<(FunctionKey<'a>, Weight)>, u64) {
-    let mut functions: HashMap<FunctionKey<'a>, Weight> = HashMap::new();
-    let mut seen = HashSet::new();
-    let mut total = 0u64;
-    for sample in reader.profile.sample.iter().filter(|s| stacks::is_wanted(reader, s, options)) {
-        let value = measure.value(sample);
-        if value == 0 {
-            continue;
-        }
-        total = total.saturating_add(value);
-        seen.clear();
-        for (depth, FrameView { name, module, .. }) in reader.frames(sample).enumerate() {
-            let weight = functions.entry((name, module)).or_default();
-            if depth == 0 {
-                weight.flat = weight.flat.saturating_add(value);
-            }
-            // A recursive function is there once.
-            if seen.insert((name, module)) {
-                weight.cumulative = weight.cumulative.saturating_add(value);
-            }
-        }
-    }
-    let mut functions: Vec<_> = functions.into_iter().collect();
-    functions.sort_by(|(a, x), (b, y)| {
-        (y.flat, y.cumulative).cmp(&(x.flat, x.cumulative)).then_with(|| a.cmp(b))
-    });
-    (functions, total)
 }
 
 /// Escapes for a terminal, or nothing.
