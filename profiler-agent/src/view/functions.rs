@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ahash::RandomState;
+
 use super::measure::Measure;
 use super::reader::{FrameKind, FrameView, Reader};
 use super::{Options, Time, stacks};
@@ -25,8 +27,8 @@ pub(super) fn sorted<'a>(
     measure: &Measure<'_>,
     options: &Options,
 ) -> (Vec<(FunctionKey<'a>, Weight)>, u64) {
-    let mut functions: HashMap<FunctionKey<'a>, Weight> = HashMap::new();
-    let mut seen = HashSet::new();
+    let mut functions: HashMap<FunctionKey<'a>, Weight, RandomState> = HashMap::default();
+    let mut seen: HashSet<FunctionKey<'a>, RandomState> = HashSet::default();
     let mut total = 0u64;
     for sample in reader.profile.sample.iter().filter(|s| stacks::is_wanted(reader, s, options)) {
         let value = measure.value(sample);

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use profiler_proto::pprof::{Function, Line, Location, Mapping, Profile, Sample};
+use ahash::RandomState;
+use profiler_proto::pprof::{Function, Line, Location, Profile, Sample};
 
 use crate::model::conventions::mapping;
 
@@ -41,22 +42,29 @@ pub(super) struct FrameView<'a> {
     pub(super) kind: FrameKind,
 }
 
-/// A profile with its tables indexed by id.
+/// Stands for a location that does not exist.
+const NOWHERE: FrameView<'_> =
+    FrameView { name: mapping::UNKNOWN, module: "", kind: FrameKind::Unknown };
+
+/// A profile with its locations resolved.
 pub(super) struct Reader<'a> {
     pub(super) profile: &'a Profile,
-    locations: HashMap<u64, &'a Location>,
-    functions: HashMap<u64, &'a Function>,
-    mappings: HashMap<u64, &'a Mapping>,
+    /// Frames of each location by its id, innermost first.
+    locations: HashMap<u64, Vec<FrameView<'a>>, RandomState>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(profile: &'a Profile) -> Self {
-        Self {
-            profile,
-            locations: profile.location.iter().map(|l| (l.id, l)).collect(),
-            functions: profile.function.iter().map(|f| (f.id, f)).collect(),
-            mappings: profile.mapping.iter().map(|m| (m.id, m)).collect(),
+        let functions: HashMap<_, _> = profile.function.iter().map(|f| (f.id, f)).collect();
+        let mappings: HashMap<_, _> = profile.mapping.iter().map(|m| (m.id, m)).collect();
+        let mut reader = Self { profile, locations: HashMap::default() };
+        for location in &profile.location {
+            let mapping = mappings.get(&location.mapping_id);
+            let file = mapping.map_or("", |m| reader.string(m.filename));
+            let frames = reader.frames_at(location, file, &functions);
+            reader.locations.insert(location.id, frames);
         }
+        reader
     }
 
     /// A string of the table, empty for an index outside it.
@@ -89,18 +97,21 @@ impl<'a> Reader<'a> {
 
     /// The frames of a sample, innermost first, inlined ones among them.
     pub(super) fn frames(&self, sample: &'a Sample) -> impl Iterator<Item = FrameView<'a>> + '_ {
-        sample.location_id.iter().flat_map(|id| self.location_frames(*id))
+        sample
+            .location_id
+            .iter()
+            .flat_map(|id| {
+                self.locations.get(id).map_or(std::slice::from_ref(&NOWHERE), Vec::as_slice)
+            })
+            .copied()
     }
 
-    fn location_frames(&self, id: u64) -> Vec<FrameView<'a>> {
-        let Some(location) = self.locations.get(&id) else {
-            return vec![FrameView {
-                name: mapping::UNKNOWN,
-                module: "",
-                kind: FrameKind::Unknown,
-            }];
-        };
-        let file = self.mappings.get(&location.mapping_id).map_or("", |m| self.string(m.filename));
+    fn frames_at(
+        &self,
+        location: &Location,
+        file: &'a str,
+        functions: &HashMap<u64, &'a Function>,
+    ) -> Vec<FrameView<'a>> {
         let module = file.rsplit('/').next().unwrap_or(file);
         if location.line.is_empty() {
             // Files of other tools: the module is the best name that there is.
@@ -109,7 +120,7 @@ impl<'a> Reader<'a> {
         }
         let outermost = location.line.len() - 1;
         let frame = |(n, line): (usize, &Line)| {
-            let function = self.functions.get(&line.function_id);
+            let function = functions.get(&line.function_id);
             let name = function.map_or(mapping::UNKNOWN, |f| self.string(f.name));
             FrameView { name, module, kind: kind_of(name, file, n < outermost) }
         };

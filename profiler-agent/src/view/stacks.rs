@@ -1,5 +1,7 @@
 //! Folds samples into stacks, root first, with what the reader of a picture wants at the root.
 
+use std::collections::HashMap;
+
 use ahash::RandomState;
 use indexmap::{IndexMap, IndexSet};
 use profiler_common::thread::ThreadState;
@@ -56,6 +58,8 @@ pub(super) fn fold(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Opti
     // Side by side under each thread is what both kinds of time are for.
     let default_root = if measures.len() > 1 { Root::Thread } else { Root::Host };
     let root = options.root.unwrap_or(default_root);
+    // A frame is made harmless once, not each time that it comes.
+    let mut numbers: HashMap<(&str, FrameKind), usize, RandomState> = HashMap::default();
     for sample in reader.profile.sample.iter().filter(|s| is_wanted(reader, s, options)) {
         for measure in measures {
             let value = measure.value(sample);
@@ -66,7 +70,10 @@ pub(super) fn fold(reader: &Reader<'_>, measures: &[Measure<'_>], options: &Opti
             let mut stack = roots(&mut stacks, reader, sample, root, branch);
             let depth = stack.len();
             for frame in reader.frames(sample) {
-                stack.push(stacks.number(text_safe::frame(frame.name), frame.kind));
+                let number = *numbers
+                    .entry((frame.name, frame.kind))
+                    .or_insert_with(|| stacks.number(text_safe::frame(frame.name), frame.kind));
+                stack.push(number);
             }
             if stack.len() == depth {
                 stack.push(stacks.number(NO_STACK.to_owned(), FrameKind::Marker));
