@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use super::Config;
 use super::address_space::Code;
 use super::backing::Backing;
-use super::elf::{self, Headers, hex};
+use super::elf::{Headers, hex};
 use super::mapped_file::{Files, Found, NotFound};
 use super::open::Stamp;
 use super::text::printable;
@@ -20,8 +20,8 @@ use crate::model::event::{Mmap, MmapId};
 use crate::model::frame::{Binary, BinaryKind};
 use crate::model::losses::Losses;
 
-/// Requests that find no room between two sweeps.
-const SWEEP_EVERY: usize = 256;
+/// What was added, or found no room, between two sweeps at least.
+const SWEEP_EVERY: usize = 64;
 
 /// Bytes of a path that are kept to recognize it.
 const MAX_HINT: usize = 256;
@@ -58,8 +58,8 @@ pub(super) struct Binaries {
     max_open: usize,
     /// Files that may be open: an upper bound until the next sweep.
     open: usize,
-    /// Requests since the last sweep that wanted more room than there was.
-    cramped: usize,
+    /// What was added, or found no room, since the last sweep.
+    since_sweep: usize,
     next_id: u32,
     losses: Losses,
 }
@@ -74,7 +74,7 @@ impl Binaries {
             max_known: config.max_binaries.saturating_mul(2),
             max_open: config.max_open_binaries,
             open: 0,
-            cramped: usize::MAX,
+            since_sweep: 0,
             next_id: 0,
             losses: Losses::default(),
         }
@@ -186,6 +186,7 @@ impl Binaries {
     fn remember(&mut self, key: Key, known: Known) {
         if self.known.contains_key(&key) || self.has_entry() {
             self.known.insert(key, known);
+            self.since_sweep = self.since_sweep.saturating_add(1);
         }
     }
 
@@ -210,33 +211,34 @@ impl Binaries {
             segments: Vec::new(),
             problem: None,
         };
-        let mut retry = false;
-        match found {
-            Ok(Found { file, headers, .. }) => {
-                match headers {
-                    Ok(headers) => binary.segments = headers.segments,
-                    Err(error) => {
-                        binary.kind = BinaryKind::Opaque;
-                        binary.problem = Some(error.to_string());
-                    }
-                }
-                if self.has_room() {
-                    self.open += 1;
-                    binary.file = Some(Arc::new(file));
-                } else {
-                    self.losses.add("binaries_not_opened_limit", 1);
-                    binary.problem =
-                        Some(format!("{} other binaries are open, the limit", self.max_open));
-                    retry = true;
-                }
-            }
+        let retry = match found {
+            Ok(found) => self.adopt(&mut binary, found),
             Err(error) => {
                 self.losses.add("binaries_not_found", 1);
-                retry = !matches!(error, NotFound::Refused(_));
+                binary.problem = Some(error.to_string());
+                !matches!(error, NotFound::Refused(_))
+            }
+        };
+        (Arc::new(binary), retry)
+    }
+
+    /// Gives a binary what was found of it; whether its file could not be kept open.
+    fn adopt(&mut self, binary: &mut Binary, found: Found) -> bool {
+        match found.headers {
+            Ok(headers) => binary.segments = headers.segments,
+            Err(error) => {
+                binary.kind = BinaryKind::Opaque;
                 binary.problem = Some(error.to_string());
             }
         }
-        (Arc::new(binary), retry)
+        if self.has_room() {
+            self.open += 1;
+            binary.file = Some(Arc::new(found.file));
+            return false;
+        }
+        self.losses.add("binaries_not_opened_limit", 1);
+        binary.problem = Some(format!("{} other binaries are open, the limit", self.max_open));
+        true
     }
 
     /// Whether one more file may be held open.
@@ -258,8 +260,8 @@ impl Binaries {
     /// Forgets what is not in use any more. That looks at everything, so it is not done for each mapping
     /// that finds no room.
     fn sweep_if_due(&mut self) {
-        self.cramped = self.cramped.saturating_add(1);
-        if self.cramped <= SWEEP_EVERY {
+        self.since_sweep = self.since_sweep.saturating_add(1);
+        if self.since_sweep <= SWEEP_EVERY {
             return;
         }
         let mut open = HashSet::new();
@@ -271,19 +273,16 @@ impl Binaries {
             true
         });
         self.open = open.len();
-        self.cramped = 0;
+        self.since_sweep = 0;
     }
 
     fn vdso(&mut self) -> Arc<Binary> {
         if let Some(vdso) = &self.vdso {
             return Arc::clone(vdso);
         }
-        let image = vdso::image()
-            .map_err(|e| e.to_string())
-            .and_then(|file| Ok((elf::read(&file).map_err(|e| e.to_string())?, Arc::new(file))));
-        let (headers, file, problem) = match image {
-            Ok((headers, file)) => (headers, Some(file), None),
-            Err(problem) => (Headers::default(), None, Some(problem)),
+        let (headers, file, problem) = match vdso::read() {
+            Ok((headers, file)) => (headers, Some(Arc::new(file)), None),
+            Err(error) => (Headers::default(), None, Some(error.to_string())),
         };
         let vdso = Arc::new(Binary {
             id: self.number(),

@@ -12,7 +12,7 @@ use crate::model::frame::JitMap;
 use crate::model::observation::ThreadInfo;
 
 /// Threads of one process whose labels are kept ready, at most.
-const MAX_THREADS: usize = 1024;
+const MAX_THREADS: usize = 4096;
 
 /// Cgroups of one process that are kept, at most: it may move, and its threads may differ.
 const MAX_CGROUPS: usize = 16;

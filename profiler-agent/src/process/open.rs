@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, makedev};
 
 /// Holds whatever is at `path`, links followed, relative to `dir`. For paths that the kernel made.
 pub(super) fn hold(dir: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
@@ -72,7 +72,7 @@ impl Stamp {
 
     /// Whether it is the inode that the kernel told of with this device number.
     pub(super) fn is_inode(&self, major: u32, minor: u32, inode: u64) -> bool {
-        self.inode == inode && self.device == libc::makedev(major, minor)
+        self.inode == inode && self.device == makedev(major.into(), minor.into())
     }
 }
 

@@ -148,7 +148,7 @@ impl Table {
         let forget_at_ns = ended_at_ns.saturating_add(self.keep_dead_ns);
         self.ends.push_back(End { forget_at_ns, pid, ended_at_ns });
         // The dead must not crowd out the living.
-        if self.ends.len() > self.max_lives.div_ceil(4) {
+        if self.ends.len() > self.max_lives.div_ceil(2) {
             self.forget_oldest_end();
         }
     }

@@ -7,13 +7,19 @@ use std::os::unix::fs::FileExt;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::elf::{self, Headers};
 use super::maps;
 
 /// Longest image that is copied.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// A copy of the image.
-pub(super) fn image() -> io::Result<File> {
+/// Its headers, and a copy of the image.
+pub(super) fn read() -> io::Result<(Headers, File)> {
+    let copy = image()?;
+    Ok((elf::read(&copy).map_err(io::Error::other)?, copy))
+}
+
+fn image() -> io::Result<File> {
     let maps = maps::read(BufReader::new(File::open("/proc/self/maps")?), 0, 0, usize::MAX)?;
     let vdso = maps
         .mappings
@@ -31,11 +37,10 @@ pub(super) fn image() -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::elf;
 
     #[test]
     fn the_copy_is_an_elf_file() {
-        let headers = elf::read(&image().unwrap()).unwrap();
+        let (headers, _) = read().unwrap();
         assert_eq!(headers.segments.len(), 1);
         assert!(!headers.build_id.is_empty());
     }

@@ -1,3 +1,5 @@
+//! Cutting and joining, against a model, and the bounds.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Frames in their order, the addresses that are looked up, and the marks of a cut.
+
 use profiler_common::walk::WalkEnd;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! On a made-up file system: what is one binary, and what happens at the bounds.
+
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
@@ -224,4 +226,17 @@ fn a_device_is_not_tried_again() {
     assert!(Arc::ptr_eq(&first, &again));
     assert_eq!(files.0.get(), 1);
     assert_eq!(first.problem.as_deref(), Some("it cannot be opened: a device, not a regular file"));
+}
+
+#[test]
+fn binaries_that_come_and_go_are_all_opened() {
+    let config = Config { max_open_binaries: 100, ..Config::default() };
+    let (mut binaries, files) = (Binaries::new(&config), Fake::default());
+    for n in 0..2_000_u32 {
+        let path = format!("/build/{n}");
+        files.put(&path, n, Some(""));
+        let binary = binary(binaries.code(&mmap(&path, inode(n.into())), None, &files));
+        assert!(binary.file.is_some(), "{n}");
+    }
+    assert!(binaries.known.len() <= 400);
 }

@@ -1,3 +1,5 @@
+//! Well-formed, truncated and hostile headers.
+
 use std::io::Write;
 
 use super::*;

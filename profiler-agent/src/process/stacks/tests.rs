@@ -1,3 +1,5 @@
+//! What is found again, and what is forgotten.
+
 use super::*;
 use crate::model::frame::Frame;
 

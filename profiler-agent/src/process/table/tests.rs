@@ -1,3 +1,5 @@
+//! Lives as the side-band tells them, and the bounds.
+
 use std::time::Duration;
 
 use super::*;

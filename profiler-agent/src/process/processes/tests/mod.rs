@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, major, minor};
 use nix::unistd::mkfifo;
 use profiler_common::walk::WalkEnd;
 
@@ -77,7 +77,7 @@ fn exec(pid: u32) -> Event {
 fn inode_of(path: &Path) -> MmapId {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::metadata(path).unwrap();
-    let (major, minor) = (libc::major(meta.dev()), libc::minor(meta.dev()));
+    let [major, minor] = [major(meta.dev()), minor(meta.dev())].map(|n| u32::try_from(n).unwrap());
     MmapId::Inode { major, minor, inode: meta.ino(), generation: 0 }
 }
 
