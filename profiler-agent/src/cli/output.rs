@@ -37,19 +37,19 @@ pub enum OutputError {
         directory: PathBuf,
     },
     /// Everything else that the system says: no permission, no space left, a closed pipe.
-    #[error("cannot write {}: {source}; {}", .path.display(), way_out(.source))]
+    #[error("cannot write {}: {error}; {}", .path.display(), way_out(.error))]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl OutputError {
     /// Whether the reader of a pipe went away.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -93,7 +93,7 @@ impl Output {
         }
         match temporary_beside(&path) {
             Ok(_removed_again) => Ok(Self(Target::File(path))),
-            Err(source) => Err(OutputError::Io { path, source }),
+            Err(error) => Err(OutputError::Io { path, error }),
         }
     }
 
@@ -113,7 +113,7 @@ impl Output {
             }
             Target::File(path) => replace(path, produce),
         };
-        result.map_err(|source| OutputError::Io { path: PathBuf::from(self.to_string()), source })
+        result.map_err(|error| OutputError::Io { path: PathBuf::from(self.to_string()), error })
     }
 
     /// Whether the result goes to standard output.
@@ -156,6 +156,8 @@ fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
         .prefix(".profiler-agent-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory_of(path))
+        // Its message names the temporary file, which would only puzzle.
+        .map_err(|error| io::Error::from(error.kind()))
 }
 
 fn directory_of(path: &Path) -> &Path {

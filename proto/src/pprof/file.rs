@@ -22,7 +22,7 @@ pub enum DecodeError {
     #[error("the file is empty")]
     Empty,
     /// The gzip stream is damaged or ends early.
-    #[error("its gzip data is damaged or cut off: {0}")]
+    #[error("its gzip data is damaged or cut off")]
     Gzip(#[source] io::Error),
     /// More than [`MAX_DECODED_BYTES`].
     #[error("it unpacks to more than {} MiB, which no profile needs", limit >> 20)]
@@ -31,7 +31,7 @@ pub enum DecodeError {
         limit: u64,
     },
     /// Not a protobuf message of this type.
-    #[error("it is not a pprof profile: {0}")]
+    #[error("it is not a pprof profile")]
     Protobuf(#[source] prost::DecodeError),
 }
 
