@@ -23,6 +23,7 @@ pub mod system;
 
 mod btf;
 mod features;
+mod scheduler_text;
 mod settings;
 
 mod load;

@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::plan::Plan;
 use super::ring::Ring;
 pub use super::ring::RingFill;
+use super::scheduler_text::SchedulerText;
 use super::settings::settings;
 use super::sideband::Sideband;
 use super::tracepoints::{self, Link};
@@ -45,6 +46,7 @@ pub struct Session {
     links: Vec<Link>,
     sideband: Sideband,
     ring: Ring,
+    scheduler: Option<SchedulerText>,
     maps: Maps,
     merge: Merge,
     waiter: Waiter,
@@ -93,6 +95,7 @@ impl Session {
             facts,
             sideband,
             ring,
+            scheduler: plan.event.off_cpu().then(SchedulerText::read),
             maps,
             waiter,
             cpus,
@@ -185,8 +188,13 @@ impl Session {
 
     /// The ring before the side-band: what a sample's process did before it is then there as well.
     fn drain(&mut self) {
-        let Self { ring, sideband, merge, flush_log, .. } = self;
-        ring.drain(|event| merge.push(event));
+        let Self { ring, scheduler, sideband, merge, flush_log, .. } = self;
+        ring.drain(|mut event| {
+            if let (Event::Block(block), Some(scheduler)) = (&mut event, scheduler.as_mut()) {
+                scheduler.cut(&mut block.stack.kernel);
+            }
+            merge.push(event);
+        });
         sideband.drain(|event| merge.push(event));
         if let Some(flush) = flush_log {
             flush();
