@@ -166,15 +166,14 @@ impl Window {
         })
     }
 
-    /// Sum over the lines of one kind: on the CPU, or off it in whatever state.
-    pub fn total(&self, on_cpu: bool) -> Tally {
-        let mut total = Tally::default();
-        for (key, tally) in &self.samples {
-            if (key.activity == Activity::OnCpu) == on_cpu {
-                total.add(tally.count, tally.ns);
-            }
-        }
-        total
+    /// Sum over all lines of time on the CPU.
+    pub fn on_cpu(&self) -> Tally {
+        self.sum(|activity| activity == Activity::OnCpu)
+    }
+
+    /// Sum over all lines of time off the CPU, in whatever state.
+    pub fn off_cpu(&self) -> Tally {
+        self.sum(|activity| activity != Activity::OnCpu)
     }
 
     /// Whether nothing was counted.
@@ -185,6 +184,14 @@ impl Window {
     /// What was counted under a marker because a table was full.
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    fn sum(&self, wanted: impl Fn(Activity) -> bool) -> Tally {
+        let mut sum = Tally::default();
+        for (_, tally) in self.samples.iter().filter(|(key, _)| wanted(key.activity)) {
+            sum.add(tally.count, tally.ns);
+        }
+        sum
     }
 
     fn stack_number(&mut self, stack: Stack) -> usize {

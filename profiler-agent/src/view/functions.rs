@@ -57,14 +57,14 @@ pub(super) fn sorted<'a>(
 }
 
 /// The frame that a sample is counted to as its own: the innermost. Blocked time would then all be
-/// the scheduler's, so it is counted to what called into the kernel, or, of a kernel thread, into the
-/// scheduler.
+/// the scheduler's (or of the program that traces it), so it is counted to what called into the
+/// kernel, or, of a kernel thread, into the scheduler.
 fn own_frame(frames: &[FrameView<'_>], time: Option<Time>) -> usize {
     if time != Some(Time::OffCpu) {
         return 0;
     }
     let code = |f: &FrameView<'_>| f.kind != FrameKind::Kernel && f.kind != FrameKind::Marker;
-    let waiting = |f: &FrameView<'_>| f.name.contains("sched") || f.name.contains("trampoline");
+    let waiting = |f: &FrameView<'_>| f.name.contains("sched") || f.name.starts_with("bpf_");
     let caller = frames.iter().position(code);
     caller.or_else(|| frames.iter().position(|f| !waiting(f))).unwrap_or(0)
 }
@@ -84,6 +84,7 @@ mod tests {
             frame("main", Native),
         ];
         let thread = [
+            frame("bpf_trace_run4", Kernel),
             frame("__schedule", Kernel),
             frame("schedule_timeout", Kernel),
             frame("kswapd", Kernel),
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!(own_frame(&user, Some(Time::OffCpu)), 2);
         assert_eq!(own_frame(&user, Some(Time::OnCpu)), 0);
         assert_eq!(own_frame(&user, None), 0);
-        assert_eq!(own_frame(&thread, Some(Time::OffCpu)), 2);
+        assert_eq!(own_frame(&thread, Some(Time::OffCpu)), 3);
         assert_eq!(own_frame(&cut, Some(Time::OffCpu)), 1);
         assert_eq!(own_frame(&[], Some(Time::OffCpu)), 0);
     }

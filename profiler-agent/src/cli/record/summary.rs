@@ -49,7 +49,7 @@ fn text(setup: &Setup, recording: &Recording, profile: &Profile) -> String {
 /// One sentence of numbers.
 fn counts(recording: &Recording) -> String {
     let event = recording.facts.event;
-    let (on, off) = (recording.window.total(true), recording.window.total(false));
+    let (on, off) = (recording.window.on_cpu(), recording.window.off_cpu());
     let mut parts = Vec::new();
     if event.on_cpu() {
         parts.push(format!("{} samples", on.count));

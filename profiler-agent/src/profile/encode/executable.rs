@@ -14,7 +14,7 @@ use crate::profile::window::{Window, WindowSample};
 /// with the name of the process is taken, else the outermost that is no shared library. A process
 /// whose stacks show libraries only, since they are cut, gives way to the next.
 pub(super) fn of_hottest_process(window: &Window) -> Option<u32> {
-    let was_on_cpu = window.total(true).ns > 0;
+    let was_on_cpu = window.on_cpu().ns > 0;
     let mut processes: HashMap<u32, Process> = HashMap::new();
     for sample in window.samples() {
         for (binary, rank) in ranked(&sample) {

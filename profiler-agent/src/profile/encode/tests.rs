@@ -402,7 +402,7 @@ fn whatever_is_counted_comes_out_valid_and_in_full() {
         let profile = encode(&window, &names, &meta(EventChoice::Wall));
         assert_eq!(validate(&profile), Ok(()), "round {round}");
         let sum = |index: usize| profile.sample.iter().map(|s| s.value[index] as u64).sum::<u64>();
-        let (on, off) = (window.total(true), window.total(false));
+        let (on, off) = (window.on_cpu(), window.off_cpu());
         assert_eq!([sum(0), sum(1), sum(2), sum(3)], [on.count, on.ns, off.count, off.ns]);
     }
 }

@@ -35,8 +35,8 @@ fn equal_observations_are_one_line() {
     let lines = lines(&window);
     assert_eq!(lines.len(), 5);
     assert_eq!(lines[0], (1, Activity::OnCpu, stack(), 3, 30));
-    assert_eq!(window.total(true), Tally { count: 5, ns: 50 });
-    assert_eq!(window.total(false), Tally { count: 2, ns: 11 });
+    assert_eq!(window.on_cpu(), Tally { count: 5, ns: 50 });
+    assert_eq!(window.off_cpu(), Tally { count: 2, ns: 11 });
     assert!(window.losses().iter().next().is_none());
 }
 
@@ -66,8 +66,8 @@ fn full_tables_lose_no_time() {
             window.add(on_cpu(&thread, &kernel_stack([u64::from(n), 1]), 1));
             window.add(off_cpu(&thread, &kernel_stack([u64::from(n), 2]), Sleeping, 7));
         }
-        assert_eq!(window.total(true), Tally { count: 100, ns: 1000 }, "{limits:?}");
-        assert_eq!(window.total(false), Tally { count: 100, ns: 700 }, "{limits:?}");
+        assert_eq!(window.on_cpu(), Tally { count: 100, ns: 1000 }, "{limits:?}");
+        assert_eq!(window.off_cpu(), Tally { count: 100, ns: 700 }, "{limits:?}");
         // One line per activity has room beyond the limit, under one marker and one thread.
         assert!(window.samples.len() <= limits.samples + 2, "{limits:?}");
         assert!(window.stacks.len() <= limits.stacks + 1, "{limits:?}");
