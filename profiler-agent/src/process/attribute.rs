@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::address_space::{AddressSpace, Code};
+use profiler_common::walk::WalkEnd;
+
+use super::address_space::{AddressSpace, Code, Mapping};
 use crate::model::event::RawStack;
 use crate::model::frame::{Frame, JitMap, Marker};
 
@@ -30,23 +32,41 @@ pub(super) fn resolve(
     if !raw.kernel_end.is_whole() {
         frames.push(Frame::Marker(Marker::KernelTruncated(raw.kernel_end)));
     }
-    let mut unmapped = 0;
-    frames.extend(places(&raw.user).map(|address| match space.lookup(address) {
-        Some(mapping) => match &mapping.code {
-            Code::Binary(binary) => {
-                Frame::Native { binary: Arc::clone(binary), offset: mapping.offset_of(address) }
-            }
-            Code::Generated => Frame::Jit { map: jit(), address },
-        },
-        None => {
-            unmapped += 1;
-            Frame::Unmapped { address }
-        }
-    }));
-    if !raw.user_end.is_whole() {
-        frames.push(Frame::Marker(Marker::UserTruncated(raw.user_end)));
+    let (unmapped, end) = push_user(raw, space, &mut jit, &mut frames);
+    if !end.is_whole() {
+        frames.push(Frame::Marker(Marker::UserTruncated(end)));
     }
     Resolved { frames, unmapped }
+}
+
+/// Adds the user frames; returns how many lie in no mapping, and why they end where they do.
+///
+/// A return address that lies in no code was not one: the walk left the chain of frame pointers there,
+/// and what follows is noise.
+fn push_user(
+    raw: &RawStack,
+    space: &AddressSpace,
+    jit: &mut impl FnMut() -> Arc<JitMap>,
+    frames: &mut Vec<Frame>,
+) -> (u64, WalkEnd) {
+    let mut unmapped = 0;
+    for (depth, address) in places(&raw.user).enumerate() {
+        let frame = match space.lookup(address) {
+            Some(Mapping { code: Code::Generated, .. }) => Frame::Jit { map: jit(), address },
+            Some(mapping @ Mapping { code: Code::Binary(binary), .. }) => {
+                Frame::Native { binary: Arc::clone(binary), offset: mapping.offset_of(address) }
+            }
+            None => {
+                unmapped += 1;
+                if depth > 0 {
+                    return (unmapped, WalkEnd::BrokenChain);
+                }
+                Frame::Unmapped { address }
+            }
+        };
+        frames.push(frame);
+    }
+    (unmapped, raw.user_end)
 }
 
 /// The addresses to look up.
