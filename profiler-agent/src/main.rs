@@ -5,7 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use profiler_agent::cli::{Cli, LogLevel};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What the messages of the BPF programs are filed under: their crate.
+const BPF_PROGRAMS: &str = "profiler_ebpf";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -19,13 +24,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The log goes to standard error, since profiles may go to standard output.
+/// The log goes to standard error, since profiles may go to standard output. Libraries speak only of
+/// what is wrong: the level is for what the agent and its BPF programs say.
 fn start_log(level: LogLevel) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+    let ours = Targets::new()
+        .with_default(LevelFilter::from(level.min(LogLevel::Warn)))
+        .with_target("profiler_agent", LevelFilter::from(level))
+        .with_target(BPF_PROGRAMS, LevelFilter::from(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colour)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(lines).with(ours).init();
 }

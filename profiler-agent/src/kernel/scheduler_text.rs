@@ -5,7 +5,7 @@
 //! waits for begins below `schedule`. Where kallsyms hides addresses, the frames stay.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufReader};
 use std::ops::Range;
 use std::thread::{self, JoinHandle};
 
