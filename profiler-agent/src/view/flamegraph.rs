@@ -14,6 +14,13 @@ use crate::model::conventions::value;
 
 mod page;
 
+/// Largest picture, in bytes: browsers become slow past it.
+const MAX_BYTES: usize = 6 << 20;
+
+/// Narrowest box that is drawn, in percent of the whole: the first with which the picture is small
+/// enough, or the last. The picture says which.
+const MIN_WIDTHS: &[f64] = &[0.01, 0.03, 0.1];
+
 pub(super) fn draw(
     profile: &Profile,
     options: &Options,
@@ -28,36 +35,52 @@ pub(super) fn draw(
         return Ok(());
     }
     let unit = measures.first().map_or("", |m| m.unit);
-    let svg = flames(&stacks, &facts, unit)?;
-    page::write_with_legend(&svg, &facts, output)?;
+    let lines: Vec<String> = stacks.sorted().iter().map(|(s, value)| line(s, *value)).collect();
+    let mut colors = colors(&stacks);
+    for min_width in MIN_WIDTHS {
+        let mut settings = settings(&facts, stacks.total, unit, &mut colors);
+        settings.min_width = *min_width;
+        let mut svg = Vec::new();
+        flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
+        if svg.len() <= MAX_BYTES || Some(min_width) == MIN_WIDTHS.last() {
+            page::write_with_legend(&svg, &facts, *min_width, output)?;
+            break;
+        }
+    }
     Ok(())
 }
 
-fn flames(stacks: &Stacks, facts: &Facts, unit: &str) -> Result<Vec<u8>, ViewError> {
-    let mut colors = PaletteMap::default();
-    // inferno's own box at the bottom, "all", has no name.
-    colors.insert("", palette::base(FrameKind::Owner));
-    for cell in stacks.cells() {
-        colors.insert(key(cell), palette::of(cell.kind, &cell.text));
-    }
-    let (factor, count_name) = scale(stacks.total, unit);
+fn settings<'a>(
+    facts: &Facts,
+    total: u64,
+    unit: &str,
+    colors: &'a mut PaletteMap,
+) -> flamegraph::Options<'a> {
+    let (factor, count_name) = scale(total, unit);
     let mut settings = flamegraph::Options::default();
     settings.title = format!("profiler-agent: {}", facts.line());
     // Makes room for the legend.
     settings.subtitle = Some(String::new());
     // The root on top: one deep stack makes a picture taller than a window, which opens at its top.
     settings.direction = Direction::Inverted;
-    settings.palette_map = Some(&mut colors);
+    settings.palette_map = Some(colors);
     settings.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
     settings.text_truncate_direction = TextTruncateDirection::Right;
     settings.factor = factor;
     settings.count_name = count_name;
     settings.name_type = String::new();
+    settings
+}
 
-    let lines: Vec<String> = stacks.sorted().iter().map(|(s, value)| line(s, *value)).collect();
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
-    Ok(svg)
+/// A colour for every box.
+fn colors(stacks: &Stacks) -> PaletteMap {
+    let mut colors = PaletteMap::default();
+    // inferno's own box at the root, "all", has no name.
+    colors.insert("", palette::base(FrameKind::Owner));
+    for cell in stacks.cells() {
+        colors.insert(key(cell), palette::of(cell.kind, &cell.text));
+    }
+    colors
 }
 
 /// A folded line. Its names end in what inferno takes for an annotation and does not show, so that

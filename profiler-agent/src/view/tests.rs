@@ -276,7 +276,7 @@ fn the_picture_has_title_legend_and_one_box_per_frame() {
     for text in [
         title,
         "runtime, JIT",
-        "15.0 % of the time in cut stacks",
+        "15.0 % of it in cut stacks; boxes under 0.01 % are left out",
         "web (pid 7) (8,500 ms, 85.00%)",
         "blocked (sleeping) (4,000 ms, 40.00%)",
         "on CPU (3,000 ms, 30.00%)",
@@ -286,6 +286,21 @@ fn the_picture_has_title_legend_and_one_box_per_frame() {
         assert!(texts.iter().any(|t| t == text), "{text} is not in {texts:#?}");
     }
     assert_eq!(svg, render_text(Format::Svg, &wall(), &Options::default()), "not reproducible");
+}
+
+#[test]
+fn a_picture_of_very_many_stacks_stays_small_enough_to_open() {
+    let mut builder = Builder::on_cpu();
+    for n in 0..2_500 {
+        let function = format!("/bin/a|{n}:{}", "long ".repeat(100));
+        builder = builder.sample(WEB, &[function.as_str(); 4], &[1, 1_000]);
+    }
+    let svg = render_text(Format::Svg, &builder.build(), &Options::default());
+    assert!(svg.len() < 1 << 20, "{} bytes", svg.len());
+    let texts = parse_xml(&svg);
+    let has = |end: &str| texts.iter().any(|t| t.ends_with(end));
+    assert!(has("boxes under 0.1 % are left out"));
+    assert!(has("web (2,500,000 ns, 100.00%)"), "what is left out counts below");
 }
 
 #[test]

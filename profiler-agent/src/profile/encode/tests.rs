@@ -111,13 +111,13 @@ fn window(observations: impl IntoIterator<Item = Observation>) -> Window {
 
 #[test]
 fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
-    let (app, libc) = (binary(1, "/usr/bin/app"), binary(0, "/lib/libc.so.6"));
+    let (app, c_lib) = (binary(1, "/usr/bin/app"), binary(0, "/lib/libc.so.6"));
     let vdso = Arc::new(Binary { kind: BinaryKind::Vdso, ..binary_like("[vdso]", 2) });
     let main = native(&app, 0x200);
     let stack: Stack = Arc::from([
         Frame::Kernel { address: 0xffff_ffff_8123_4567 },
         native(&vdso, 0x300),
-        native(&libc, 0x400),
+        native(&c_lib, 0x400),
         jit(7, 0x7f00_1000),
         Frame::Unmapped { address: 0xdead },
         main.clone(),
@@ -299,7 +299,7 @@ fn deep_stacks_are_cut_at_the_root() {
 
 #[test]
 fn the_executable_of_the_hottest_process_comes_first() {
-    let (ld, libc) = (binary(0, "/lib/ld-linux.so.2"), binary(1, "/lib/libc.so.6"));
+    let (ld, c_lib) = (binary(0, "/lib/ld-linux.so.2"), binary(1, "/lib/libc.so.6"));
     let (cold, hot, helper) =
         (binary(2, "/bin/cold"), binary(4, "/opt/hot"), binary(3, "/opt/helper"));
     let first = |window: &Window, meta: &Meta| {
@@ -308,10 +308,10 @@ fn the_executable_of_the_hottest_process_comes_first() {
         profile.string_table[profile.mapping[0].filename as usize].clone()
     };
     let hot_stack: Stack = Arc::from([
-        native(&libc, 0x500),
+        native(&c_lib, 0x500),
         native(&helper, 0x510),
         native(&hot, 0x500),
-        native(&libc, 0x600),
+        native(&c_lib, 0x600),
     ]);
     let cold_stack: Stack = Arc::from([native(&ld, 0x500), native(&cold, 0x500)]);
     let kernel_only = kernel_stack([0xffff_ffff_8100_0000]);
@@ -326,7 +326,7 @@ fn the_executable_of_the_hottest_process_comes_first() {
     assert_eq!(first(&window(observations("hot")), &on_cpu_meta), "/opt/hot");
     assert_eq!(first(&window(observations("helper")), &on_cpu_meta), "/opt/helper");
     assert_eq!(first(&window(observations("renamed")), &on_cpu_meta), "/opt/hot");
-    let cut = [on_cpu(&thread(9, 9, "rustc"), &Arc::from([native(&libc, 0x700)]), 50)];
+    let cut = [on_cpu(&thread(9, 9, "rustc"), &Arc::from([native(&c_lib, 0x700)]), 50)];
     let with_cut = window(observations("hot").into_iter().chain(cut));
     assert_eq!(first(&with_cut, &on_cpu_meta), "/opt/hot");
     let chosen = Meta { executable: Some(2), ..on_cpu_meta.clone() };

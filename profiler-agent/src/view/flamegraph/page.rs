@@ -17,18 +17,19 @@ const LEGEND_Y: usize = 48;
 pub(super) fn write_with_legend(
     svg: &[u8],
     facts: &Facts,
+    min_width: f64,
     output: &mut dyn Write,
 ) -> io::Result<()> {
     let place = svg.windows(FRAMES.len()).position(|window| window == FRAMES).unwrap_or(0);
     let (before, flames) = svg.split_at(place);
     output.write_all(before)?;
     if place > 0 {
-        output.write_all(legend(facts).as_bytes())?;
+        output.write_all(legend(facts, min_width).as_bytes())?;
     }
     output.write_all(flames)
 }
 
-fn legend(facts: &Facts) -> String {
+fn legend(facts: &Facts, min_width: f64) -> String {
     let mut parts = String::from("<g id=\"legend\">");
     let mut x = 10;
     for (kind, name) in LEGEND {
@@ -45,7 +46,7 @@ fn legend(facts: &Facts) -> String {
     let cut = percent(facts.truncated, facts.total);
     parts.push_str(&format!(
         "<text x=\"100%\" dx=\"-10\" y=\"{LEGEND_Y}\" text-anchor=\"end\">\
-         {cut:.1} % of the time in cut stacks</text></g>"
+         {cut:.1} % of it in cut stacks; boxes under {min_width} % are left out</text></g>"
     ));
     parts
 }
