@@ -350,6 +350,20 @@ fn hostile_names_give_a_right_and_safe_picture() {
 }
 
 #[test]
+fn hostile_types_and_comments_are_harmless() {
+    let profile = Builder::new(&[("n\x1b[2J", "count"), ("t\x1b]0;x\x07", "u\r\n</svg>")])
+        .sample(WEB, &["/bin/a|f"], &[1, 2])
+        .comment("host: h\x1b[2J<b>")
+        .comment("scope: s\n")
+        .comment("note: \x1b[2J")
+        .comment("count.\x1b[2J_lost: 3")
+        .build();
+    parse_xml(&render_text(Format::Svg, &profile, &Options::default()));
+    let table = render_text(Format::Text, &profile, &Options::default());
+    assert!(table.chars().all(|c| !c.is_control() || c == '\n'), "{table:?}");
+}
+
+#[test]
 fn a_profile_without_samples_says_so() {
     let profile =
         Builder::on_cpu().comment("host: <web> & co").comment("scope: whole host").build();

@@ -58,9 +58,9 @@ fn draw_table(
         return Ok(());
     }
     let what = match measure.time {
-        Some(Time::OnCpu) => "CPU time",
-        Some(Time::OffCpu) => "time off the CPU",
-        None => measure.name,
+        Some(Time::OnCpu) => "CPU time".to_owned(),
+        Some(Time::OffCpu) => "time off the CPU".to_owned(),
+        None => text_safe::printable(measure.name),
     };
     let cut = percent(facts.truncated, facts.total);
     let total_text = amount(facts.total, measure.unit);

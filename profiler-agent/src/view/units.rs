@@ -1,5 +1,6 @@
 //! Numbers for people.
 
+use super::text_safe;
 use crate::model::conventions::value;
 
 /// A number with commas: `1,234,567`.
@@ -39,7 +40,7 @@ pub(super) fn amount(n: u64, unit: &str) -> String {
         "milliseconds" => duration(n.saturating_mul(1_000_000)),
         "seconds" => duration(n.saturating_mul(1_000_000_000)),
         value::COUNT | "" => grouped(n),
-        unit => format!("{} {unit}", grouped(n)),
+        unit => format!("{} {}", grouped(n), text_safe::printable(unit)),
     }
 }
 
