@@ -1,15 +1,10 @@
 //! The memory that debug information may take, and who of the binaries has it.
 //!
-//! blazesym keeps what it parsed, and parses more with every address. What is kept for a binary is its
-//! excerpt, whose size is known, and tables, whose growth is read from the kernel's count of the
-//! agent's own memory: not exact (other threads allocate too), but true where it matters, in the size
-//! of the process. When the budget is exceeded, the binaries that were not used for longest are closed;
-//! one that exceeds it alone forgets its tables.
+//! blazesym keeps what it read, and reads more with every address. What that takes is known before it
+//! is read, so room is made first: the binaries that were not used for longest are closed, and one that
+//! fills the budget alone forgets what was read of it.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-
-use nix::unistd::{SysconfVar, sysconf};
 
 use super::debug_sections;
 use super::dwarf::{Dwarf, DwarfError};
@@ -28,15 +23,7 @@ pub(super) struct Budget {
 
 struct Opened {
     dwarf: Dwarf,
-    /// Bytes of its tables.
-    tables: u64,
     last_used: u64,
-}
-
-impl Opened {
-    fn bytes(&self) -> u64 {
-        self.dwarf.size.saturating_add(self.tables)
-    }
 }
 
 impl Budget {
@@ -78,62 +65,106 @@ impl Budget {
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
         self.clock += 1;
-        if !self.open.contains_key(&binary) {
-            self.make_room(binary, debug_sections::size(elf)?);
-            let dwarf = Dwarf::open(elf, self.limit)?;
-            self.open.insert(binary, Opened { dwarf, tables: 0, last_used: self.clock });
-        }
+        let mut opened = match self.open.remove(&binary) {
+            Some(opened) => opened,
+            None => {
+                self.make_room(debug_sections::size(elf)?);
+                Opened { dwarf: Dwarf::open(elf, self.limit)?, last_used: 0 }
+            }
+        };
+        opened.last_used = self.clock;
         let mut all = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let Some(opened) = self.open.get_mut(&binary) else { break };
-            opened.last_used = self.clock;
-            let before = own_memory();
-            all.push(opened.dwarf.lines(*address)?);
-            opened.tables = opened.tables.saturating_add(own_memory().saturating_sub(before));
-            if opened.bytes() > self.limit {
+            let mut after = opened.dwarf.bytes().saturating_add(opened.dwarf.needs(*address));
+            if after > self.limit {
                 opened.dwarf.renew();
-                opened.tables = 0;
+                after = opened.dwarf.bytes().saturating_add(opened.dwarf.needs(*address));
             }
-            self.make_room(binary, 0);
+            self.make_room(after);
+            // What one address needs may be more than there is.
+            let fits = after <= self.limit;
+            all.push(if fits { opened.dwarf.lines(*address)? } else { Vec::new() });
         }
+        self.open.insert(binary, opened);
         Ok(all)
     }
 
-    /// Closes others than `binary` until `more` bytes fit.
-    fn make_room(&mut self, binary: u32, more: u64) {
+    /// Closes what was not used for longest, until `bytes` more fit.
+    fn make_room(&mut self, bytes: u64) {
         loop {
-            let used: u64 = self.open.values().map(Opened::bytes).sum();
-            if used.saturating_add(more) <= self.limit {
+            let used: u64 = self.open.values().map(|opened| opened.dwarf.bytes()).sum();
+            if used.saturating_add(bytes) <= self.limit {
                 return;
             }
-            let others = self.open.iter().filter(|(id, _)| **id != binary);
-            let Some(oldest) = others.min_by_key(|(_, o)| o.last_used).map(|(id, _)| *id) else {
-                return;
-            };
+            let oldest = self.open.iter().min_by_key(|(_, opened)| opened.last_used);
+            let Some(oldest) = oldest.map(|(id, _)| *id) else { return };
             self.open.remove(&oldest);
         }
     }
 }
 
-/// Memory of this process that no file backs, in bytes; 0 if `/proc` is not there.
-fn own_memory() -> u64 {
-    let Ok(statm) = fs::read_to_string("/proc/self/statm") else { return 0 };
-    let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
-    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |size| size as u64);
-    resident.saturating_sub(shared).saturating_mul(page)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use object::{Object, ObjectSymbol, SymbolKind};
+
     use super::*;
 
+    /// This test's own program, and addresses all over it.
+    fn own_program() -> (Elf, Vec<u64>) {
+        let path = "/proc/self/exe";
+        let bytes = std::fs::read(path).unwrap();
+        let file = object::File::parse(bytes.as_slice()).unwrap();
+        let functions = file.symbols().filter(|s| s.kind() == SymbolKind::Text && s.size() > 8);
+        let mut addresses: Vec<u64> = functions.map(|s| s.address() + 4).collect();
+        addresses.sort_unstable();
+        let addresses = addresses.into_iter().step_by(101).collect();
+        (Elf::open(Arc::new(File::open(path).unwrap())).unwrap(), addresses)
+    }
+
+    fn used(budget: &Budget) -> u64 {
+        budget.open.values().map(|opened| opened.dwarf.bytes()).sum()
+    }
+
     #[test]
-    fn own_memory_follows_what_is_allocated() {
-        let before = own_memory();
-        let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-        let after = own_memory();
-        drop(block);
-        assert!(before > 0 && after >= before + (60 << 20), "{before} {after}");
+    fn a_tight_budget_gives_the_same_lines() {
+        let (elf, addresses) = own_program();
+        let mut ample = Budget::new(u64::MAX);
+        let lines = ample.lines(0, &elf, &addresses).unwrap();
+        assert!(lines.iter().filter(|l| l.first().is_some_and(|l| l.line > 0)).count() > 50);
+
+        // Too little for everything at once.
+        let tight = used(&ample) - 1;
+        let mut budget = Budget::new(tight);
+        for _ in 0..2 {
+            assert!(budget.lines(0, &elf, &addresses).unwrap() == lines);
+            assert!(used(&budget) <= tight);
+        }
+    }
+
+    #[test]
+    fn binaries_make_room_for_each_other() {
+        let (elf, addresses) = own_program();
+        let mut ample = Budget::new(u64::MAX);
+        ample.lines(0, &elf, &addresses).unwrap();
+        let limit = used(&ample) * 5 / 2;
+        let mut budget = Budget::new(limit);
+        for binary in [0, 1, 0, 2] {
+            budget.lines(binary, &elf, &addresses).unwrap();
+            assert!(used(&budget) <= limit);
+        }
+        let mut open: Vec<u32> = budget.open.keys().copied().collect();
+        open.sort_unstable();
+        assert_eq!(open, [0, 2], "1 was not used for longest");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_once() {
+        let (elf, addresses) = own_program();
+        let mut budget = Budget::new(1000);
+        assert!(budget.lines(7, &elf, &addresses).is_err());
+        assert!(budget.is_refused(7) && !budget.is_refused(8));
     }
 }

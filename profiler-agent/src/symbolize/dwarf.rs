@@ -1,11 +1,12 @@
 //! The debug information of one file, read by blazesym: lines and inlined functions.
 //!
 //! What may go wrong with a file that someone made up: blazesym maps it (so it gets an [`excerpt`]),
-//! allocates as the file says and recurses as deep as it is nested (so [`dwarf_cost`] walks through it
+//! allocates as the file says and recurses as deep as it is nested (so [`dwarf_scan`] walks through it
 //! before), and panics on some contradictions, such as a line that names a file outside the table
 //! (`Lines::row_location`). Panics are caught; the file is given up then, so that nothing looks at what
 //! they left behind.
 
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -16,12 +17,12 @@ use blazesym::symbolize::source::{Elf as ElfSource, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use thiserror::Error;
 
-use super::debug_sections::{self, DebugSections};
-use super::dwarf_cost::{self, Cost, Refusal};
+use super::debug_sections::DebugSections;
+use super::dwarf_cost::{Cost, Refusal};
 use super::elf::{Elf, ElfError};
-use super::excerpt;
 use super::native::RawLine;
 use super::text::printable;
+use super::{debug_sections, dwarf_scan, excerpt};
 
 /// Functions at one address, at most: the inlined ones, and the one that they are inlined into.
 const MAX_LINES: usize = 128;
@@ -47,7 +48,11 @@ pub(super) struct Dwarf {
     /// Sealed; `source` is its path under `/proc/self/fd`, so it must stay open as long.
     _excerpt: File,
     /// Bytes of the excerpt.
-    pub size: u64,
+    size: u64,
+    cost: Cost,
+    /// Units that were read, and the bytes of their tables.
+    read: HashSet<u32>,
+    tables: u64,
 }
 
 impl Dwarf {
@@ -60,41 +65,47 @@ impl Dwarf {
         // The walk uses the same libraries as blazesym, on the same untrusted bytes.
         let read = catch_unwind(AssertUnwindSafe(|| {
             let sections = DebugSections::read(elf, size)?;
-            let cost = dwarf_cost::of(&sections, budget - size)?;
-            fits(&cost, size, budget)?;
-            Ok::<_, DwarfError>(excerpt::write(sections).map_err(ElfError::from)?)
+            let cost = dwarf_scan::cost(&sections, budget - size)?;
+            Ok::<_, DwarfError>((excerpt::write(sections).map_err(ElfError::from)?, cost))
         }));
-        let excerpt = read.unwrap_or(Err(DwarfError::Panicked))?;
+        let (excerpt, cost) = read.unwrap_or(Err(DwarfError::Panicked))?;
         let path = format!("/proc/self/fd/{}", excerpt.as_raw_fd());
         let source = Source::Elf(ElfSource::new(path));
-        Ok(Self { symbolizer: symbolizer(), source, _excerpt: excerpt, size })
+        let symbolizer = symbolizer();
+        let read = HashSet::new();
+        Ok(Self { symbolizer, source, _excerpt: excerpt, size, cost, read, tables: 0 })
     }
 
-    /// Forgets everything that was parsed.
+    /// Bytes that it takes now.
+    pub fn bytes(&self) -> u64 {
+        self.size.saturating_add(self.cost.fixed).saturating_add(self.tables)
+    }
+
+    /// Bytes that it will take more when an address is looked up.
+    pub fn needs(&self, address: u64) -> u64 {
+        let units: BTreeMap<u32, u64> = self.cost.units_at(address).collect();
+        let unread = units.iter().filter(|(unit, _)| !self.read.contains(unit));
+        unread.fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+
+    /// Forgets everything that was read.
     pub fn renew(&mut self) {
         self.symbolizer = symbolizer();
+        self.read.clear();
+        self.tables = 0;
     }
 
     /// The functions at an ELF virtual address, innermost first; empty where none is known.
-    pub fn lines(&self, address: u64) -> Result<Vec<RawLine>, DwarfError> {
-        let look_up =
-            || match self.symbolizer.symbolize_single(&self.source, Input::VirtOffset(address)) {
-                Ok(Symbolized::Sym(symbol)) => lines_of(&symbol),
-                Ok(Symbolized::Unknown(_)) | Err(_) => Vec::new(),
-            };
+    pub fn lines(&mut self, address: u64) -> Result<Vec<RawLine>, DwarfError> {
+        self.tables = self.tables.saturating_add(self.needs(address));
+        self.read.extend(self.cost.units_at(address).map(|(unit, _)| unit));
+        let address = Input::VirtOffset(address);
+        let look_up = || match self.symbolizer.symbolize_single(&self.source, address) {
+            Ok(Symbolized::Sym(symbol)) => lines_of(&symbol),
+            Ok(Symbolized::Unknown(_)) | Err(_) => Vec::new(),
+        };
         catch_unwind(AssertUnwindSafe(look_up)).map_err(|_| DwarfError::Panicked)
     }
-}
-
-/// One unit must fit beside the sections, and its tables grow by doubling. All units need not: the
-/// budget's keeper watches. But if an address lies in many units they are all read for it.
-fn fits(cost: &Cost, size: u64, budget: u64) -> Result<(), Refusal> {
-    const WORST: u64 = 8;
-    let once = size.saturating_add(cost.fixed).saturating_add(cost.largest_unit.saturating_mul(2));
-    if once > budget || cost.all_units > budget.saturating_mul(WORST) {
-        return Err(Refusal::Memory);
-    }
-    Ok(())
 }
 
 /// Each file has one of its own: blazesym caches by path, and the paths here are used again.

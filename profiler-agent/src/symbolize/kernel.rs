@@ -120,8 +120,9 @@ impl Table {
         let mut table = Self::default();
         let mut lines = Lines::new(reader, MAX_BYTES);
         while let Some(line) = lines.next()? {
-            if let Some((address, kind, name)) = parse(line.bytes) {
-                table.add(address, kind, name);
+            match parse(line.bytes) {
+                Some((address, kind, name)) if !is_padding(name) => table.add(address, kind, name),
+                _ => {}
             }
         }
         table.sort();
@@ -147,8 +148,10 @@ impl Table {
     /// By address; of several at one address the best name stays.
     fn sort(&mut self) {
         let Self { symbols, names } = self;
-        symbols
-            .sort_by_key(|s| (s.address, s.name.is_none(), s.name.map(|n| underscores(names, n))));
+        let preference = |s: &Symbol| (s.name.is_none(), s.name.map(|n| underscores(names, n)));
+        symbols.sort_unstable_by(|a, b| {
+            a.address.cmp(&b.address).then_with(|| preference(a).cmp(&preference(b)))
+        });
         symbols.dedup_by_key(|s| s.address);
         symbols.shrink_to_fit();
         names.shrink_to_fit();
@@ -167,6 +170,11 @@ impl Table {
 fn name(names: &[u8], offset: NameOffset) -> &[u8] {
     let rest = names.get(offset.get() as usize - 1..).unwrap_or_default();
     super::text::until_nul(rest)
+}
+
+/// The symbols of the bytes before each function, which are never run: half of the table.
+fn is_padding(name: &[u8]) -> bool {
+    name.starts_with(b"__pfx_") || name.starts_with(b"__cfi_")
 }
 
 /// Aliases with many of them are the internal ones.

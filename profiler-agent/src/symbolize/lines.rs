@@ -45,8 +45,8 @@ impl<R: Read> Lines<R> {
             }
             let end = buffer.iter().position(|b| *b == b'\n');
             let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or(buffer);
-            let room = MAX_LINE - self.line.len();
-            self.line.extend(part.iter().take(room));
+            let room = part.len().min(MAX_LINE - self.line.len());
+            self.line.extend_from_slice(part.get(..room).unwrap_or(part));
             let used = part.len() + usize::from(end.is_some());
             self.reader.consume(used);
             self.offset += used as u64;

@@ -18,6 +18,7 @@ mod debug_sections;
 mod demangle;
 mod dwarf;
 mod dwarf_cost;
+mod dwarf_scan;
 mod elf;
 mod excerpt;
 mod jit;

@@ -2,6 +2,7 @@
 //! symbol tables otherwise.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::notes::Notes;
 use super::text::printable;
 use super::wanted::Wanted;
 use super::{debug_file, debug_sections, symbol_table};
-use crate::model::frame::Binary;
+use crate::model::frame::{Binary, BinaryKind};
 
 /// A function at an address: its symbol, not yet demangled, and where its source stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,23 +51,27 @@ impl Native {
         wanted: &Wanted,
         notes: &mut Notes,
     ) -> Vec<Vec<RawLine>> {
-        let count = wanted.addresses().len();
-        self.try_names(binary, wanted, notes).unwrap_or_else(|error| {
+        let none = vec![Vec::new(); wanted.addresses().len()];
+        let Some(file) = binary.file.as_ref().filter(|_| binary.kind != BinaryKind::Opaque) else {
+            if let Some(problem) = &binary.problem {
+                notes.problems.add(format!("{}: no names: {problem}", binary.path));
+            }
+            return none;
+        };
+        self.try_names(binary, file, wanted, notes).unwrap_or_else(|error| {
             notes.losses.add("binaries_unreadable", 1);
             notes.problems.add(format!("{}: no names: {error}", binary.path));
-            vec![Vec::new(); count]
+            none
         })
     }
 
     fn try_names(
         &mut self,
         binary: &Binary,
+        file: &Arc<File>,
         wanted: &Wanted,
         notes: &mut Notes,
     ) -> Result<Vec<Vec<RawLine>>, ElfError> {
-        let Some(file) = &binary.file else {
-            return Ok(vec![Vec::new(); wanted.addresses().len()]);
-        };
         let elf = Elf::open(Arc::clone(file))?;
         let debug = self.debug_file(&elf, binary);
         let mut lines = self.lines(&elf, debug.as_deref(), binary, wanted, notes);
