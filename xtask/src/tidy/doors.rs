@@ -33,6 +33,7 @@ const DOORS: &[Door] = &[
             "profiler-agent/src/view",
             "profiler-agent/src/cli",
             "profiler-agent/src/pipeline.rs",
+            "profiler-agent/benches",
             "tests",
         ],
         why: "pprof is written by profile/, read by view/, and handed on by cli/",
