@@ -8,8 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::debug_sections;
 use super::dwarf::{Dwarf, DwarfError};
+use super::dwarf_cost::Refusal;
 use super::elf::Elf;
 use super::native::RawLine;
+
+/// How often a binary is opened at most. More often means that the budget is too small for the binaries
+/// that are in use together: they would be closed and opened again without end.
+const MAX_OPENINGS: u32 = 8;
 
 /// Debug information of several binaries, within a budget.
 pub(super) struct Budget {
@@ -18,6 +23,7 @@ pub(super) struct Budget {
     open: HashMap<u32, Opened>,
     /// Binaries whose debug information is not used: it is not tried again.
     refused: HashSet<u32>,
+    openings: HashMap<u32, u32>,
     clock: u64,
 }
 
@@ -29,7 +35,13 @@ struct Opened {
 impl Budget {
     /// `limit` in bytes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, open: HashMap::new(), refused: HashSet::new(), clock: 0 }
+        Self {
+            limit,
+            open: HashMap::new(),
+            refused: HashSet::new(),
+            openings: HashMap::new(),
+            clock: 0,
+        }
     }
 
     /// Its size in bytes.
@@ -68,6 +80,11 @@ impl Budget {
         let mut opened = match self.open.remove(&binary) {
             Some(opened) => opened,
             None => {
+                let openings = self.openings.entry(binary).or_default();
+                *openings += 1;
+                if *openings > MAX_OPENINGS {
+                    return Err(Refusal::Crowded.into());
+                }
                 self.make_room(debug_sections::size(elf)?);
                 Opened { dwarf: Dwarf::open(elf, self.limit)?, last_used: 0 }
             }
@@ -158,6 +175,16 @@ mod tests {
         let mut open: Vec<u32> = budget.open.keys().copied().collect();
         open.sort_unstable();
         assert_eq!(open, [0, 2], "1 was not used for longest");
+    }
+
+    #[test]
+    fn binaries_that_crowd_each_other_out_are_refused() {
+        let (elf, addresses) = own_program();
+        let mut ample = Budget::new(u64::MAX);
+        ample.lines(0, &elf, &addresses[..1]).unwrap();
+        let mut budget = Budget::new(used(&ample) * 3 / 2);
+        let turns = (0..).take_while(|i| budget.lines(i % 2, &elf, &addresses[..1]).is_ok());
+        assert_eq!(turns.count() as u32, 2 * MAX_OPENINGS);
     }
 
     #[test]

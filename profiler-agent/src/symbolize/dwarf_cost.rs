@@ -8,6 +8,9 @@ pub(super) enum Refusal {
     /// It would take more memory than there is for it.
     #[error("takes more memory than is left for it")]
     Memory,
+    /// It and that of others take more than there is for all.
+    #[error("was closed too often to make room for that of others")]
+    Crowded,
     /// It is nested deeper than any compiler nests it.
     #[error("is nested too deeply")]
     Depth,

@@ -75,14 +75,17 @@ impl Native {
         let elf = Elf::open(Arc::clone(file))?;
         let debug = self.debug_file(&elf, binary);
         let mut lines = self.lines(&elf, debug.as_deref(), binary, wanted, notes);
-        let missing =
-            wanted.addresses().iter().copied().zip(&mut lines).filter(|(_, l)| l.is_empty());
-        let (addresses, slots): (Vec<u64>, Vec<_>) = missing.unzip();
-        if !addresses.is_empty() {
-            let symbols = symbols(&elf, debug.as_deref(), &mut Wanted::new(addresses), notes)?;
-            for (slot, symbol) in slots.into_iter().zip(symbols) {
-                let line = symbol.map(|s| RawLine { symbol: printable(&s), ..RawLine::default() });
-                slot.extend(line);
+        let symbols = match symbols(&elf, debug.as_deref(), &mut wanted.clone(), notes) {
+            Err(error) if lines.iter().all(Vec::is_empty) => return Err(error),
+            symbols => symbols.unwrap_or_default(),
+        };
+        for (slot, symbol) in lines.iter_mut().zip(symbols) {
+            let Some(symbol) = symbol.map(|symbol| printable(&symbol)) else { continue };
+            // The symbol is the name by which a function is known, whatever its debug information
+            // calls it: `read`, not `__GI___libc_read`.
+            match slot.last_mut() {
+                Some(function) => function.symbol = symbol,
+                None => slot.push(RawLine { symbol, ..RawLine::default() }),
             }
         }
         Ok(lines)

@@ -5,6 +5,7 @@
 //! nothing needs to be kept for the next time. (blazesym sorts the whole table of a file that it maps:
 //! memory that a budget must reckon with, and SIGBUS when the file's owner truncates it.)
 
+use std::cmp::Reverse;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -157,26 +158,29 @@ impl<'a> Search<'a> {
         Ok(end < whole || self.wanted.is_exhausted())
     }
 
+    /// Most symbols lie between the wanted addresses: that is found out first.
     fn offer(&mut self, symbol: &Symbol) {
-        let Some(candidate) = self.candidate(symbol) else { return };
+        let start = symbol.value;
         let size = match (symbol.size, self.sizeless) {
             (0, Sizeless::ReachOn) => 0,
             (size, _) => size.max(1),
         };
-        let start = symbol.value;
-        let covered = self.wanted.within(start, start.saturating_add(size));
-        for index in covered {
-            self.cover(index, candidate);
-        }
         // The first wanted address above it stands for those that follow: see `finish`.
-        let next = self.wanted.at_or_after(start);
-        if let Some(slot) = self.slots.get_mut(next) {
+        let covered = self.wanted.within(start, start.saturating_add(size));
+        let Some(slot) = self.slots.get(covered.start) else { return };
+        if covered.is_empty() && start < slot.nearest {
+            return;
+        }
+        let Some(candidate) = self.candidate(symbol) else { return };
+        if let Some(slot) = self.slots.get_mut(covered.start) {
             slot.nearest = slot.nearest.max(start);
-            if size == 0
-                && slot.sizeless.is_none_or(|s| (start, s.rank) > (s.start, candidate.rank))
-            {
+            let key = |c: &Candidate| (c.start, Reverse(c.rank));
+            if size == 0 && slot.sizeless.is_none_or(|old| key(&candidate) > key(&old)) {
                 slot.sizeless = Some(candidate);
             }
+        }
+        for index in covered {
+            self.cover(index, candidate);
         }
     }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 const MAX_MATCHES: u64 = 20_000_000;
 
 /// Sorted, distinct addresses.
+#[derive(Clone)]
 pub(super) struct Wanted {
     addresses: Vec<u64>,
     matches: u64,
@@ -26,18 +27,13 @@ impl Wanted {
         &self.addresses
     }
 
-    /// Indices of those in `start..end`.
+    /// Indices of those in `start..end`; where there is none, an empty range at the first above.
     pub fn within(&mut self, start: u64, end: u64) -> Range<usize> {
-        let first = self.at_or_after(start);
+        let first = self.addresses.partition_point(|a| *a < start);
         let rest = self.addresses.get(first..).unwrap_or_default();
         let count = rest.partition_point(|a| *a < end);
         self.matches += count as u64;
         first..first + count
-    }
-
-    /// Index of the first that is not below `start`; their number if there is none.
-    pub fn at_or_after(&self, start: u64) -> usize {
-        self.addresses.partition_point(|a| *a < start)
     }
 
     /// The table matched more than an honest one can; reading it further is work for nothing.

@@ -242,6 +242,17 @@ fn the_best_symbol_is_chosen() {
 }
 
 #[test]
+fn functions_go_by_their_public_name() {
+    let shop = Workshop::new();
+    let source = "int __internal(int x) { return x + 1; }\n\
+                  extern __typeof(__internal) shown __attribute__((alias(\"__internal\")));\n\
+                  int main(int argc, char **argv) { return shown(argc); }\n";
+    let path = shop.build("gcc", ("alias.c", source), &["-g"]);
+    let frames = frames_of(&binary(0, &path), &path, "shown");
+    assert_eq!(named(&mut shop.symbolizer(), &frames[..1]), ["shown (alias.c:1)"]);
+}
+
+#[test]
 fn past_the_budget_the_symbol_table_gives_the_names() {
     let shop = Workshop::new();
     let path = shop.build("gcc", ("inlined.c", INLINED_C), &["-O2", "-g"]);
