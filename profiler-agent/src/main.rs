@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use profiler_agent::cli::{Cli, LogLevel};
+use profiler_agent::kernel::allocator;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const BPF_PROGRAMS: &str = "profiler_ebpf";
 
 fn main() -> ExitCode {
+    allocator::prefer_small();
     let cli = Cli::parse();
     start_log(cli.log_level);
     match cli.run() {

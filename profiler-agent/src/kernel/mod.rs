@@ -14,6 +14,7 @@
 //! [`command`] starts what shall be recorded from its first instruction on, and [`doctor`] says what
 //! works here.
 
+pub mod allocator;
 pub mod command;
 pub mod doctor;
 pub mod error;
