@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 
 use flate2::read::ZlibDecoder;
+use memmap2::MmapMut;
 use object::read::elf::CompressionHeader;
 use object::{LittleEndian, elf, pod};
 use zstd::stream::read::Decoder as ZstdDecoder;
@@ -43,8 +44,9 @@ pub(super) fn size(elf: &Elf) -> Result<u64, ElfError> {
     Ok(total)
 }
 
-/// Debug information in memory.
-pub(super) struct DebugSections(Vec<(&'static str, Vec<u8>)>);
+/// Debug information in memory of its own, which goes back to the system with it: the heap would keep
+/// pieces of this size for the next time.
+pub(super) struct DebugSections(Vec<(&'static str, MmapMut)>);
 
 impl DebugSections {
     /// Copies the sections; they may take `limit` bytes.
@@ -63,11 +65,11 @@ impl DebugSections {
     /// The contents of one, empty if it is missing.
     pub fn get(&self, name: &str) -> &[u8] {
         let section = self.0.iter().find(|(n, _)| *n == name);
-        section.map_or(&[], |(_, contents)| contents)
+        section.map_or(&[], |(_, contents)| &contents[..])
     }
 
     /// Names and contents.
-    pub fn into_iter(self) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    pub fn into_iter(self) -> impl Iterator<Item = (&'static str, MmapMut)> {
         self.0.into_iter()
     }
 }
@@ -109,29 +111,30 @@ impl Packing {
         })
     }
 
-    fn unpack(&self, elf: &Elf, section: &Section, limit: u64) -> Result<Vec<u8>, ElfError> {
+    fn unpack(&self, elf: &Elf, section: &Section, limit: u64) -> Result<MmapMut, ElfError> {
         if self.size > limit {
             return Err(SIZES);
         }
-        let Some(kind) = self.kind else { return elf.contents(section, limit) };
-        let packed = SectionReader { elf, section, at: self.start };
-        match kind {
-            elf::ELFCOMPRESS_ZLIB => exactly(ZlibDecoder::new(packed), self.size),
-            elf::ELFCOMPRESS_ZSTD => {
-                let mut decoder = ZstdDecoder::new(packed)?;
+        let mut contents = MmapMut::map_anon(usize::try_from(self.size).map_err(|_| SIZES)?)?;
+        let mut stored = SectionReader { elf, section, at: self.start };
+        match self.kind {
+            None => stored.read_exact(&mut contents)?,
+            Some(elf::ELFCOMPRESS_ZLIB) => fill(ZlibDecoder::new(stored), &mut contents)?,
+            Some(elf::ELFCOMPRESS_ZSTD) => {
+                let mut decoder = ZstdDecoder::new(stored)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-                exactly(decoder, self.size)
+                fill(decoder, &mut contents)?;
             }
-            _ => Err(SIZES),
+            Some(_) => return Err(SIZES),
         }
+        Ok(contents)
     }
 }
 
 /// Reads as many bytes as the header promised; more or fewer is an error.
-fn exactly(reader: impl Read, size: u64) -> Result<Vec<u8>, ElfError> {
-    let mut contents = Vec::new();
-    reader.take(size + 1).read_to_end(&mut contents)?;
-    if contents.len() as u64 == size { Ok(contents) } else { Err(SIZES) }
+fn fill(mut reader: impl Read, contents: &mut [u8]) -> Result<(), ElfError> {
+    reader.read_exact(contents)?;
+    if reader.read(&mut [0])? == 0 { Ok(()) } else { Err(SIZES) }
 }
 
 /// Reads a section from an offset on.
