@@ -66,6 +66,7 @@ impl Session {
         plan.pids.iter().try_for_each(|pid| check_process(*pid))?;
         let mut phases = Phases::begin();
         let features = Features::probe(plan)?;
+        tracing::debug!(?features);
         limits::raise(features.version);
         let settings = settings(plan, &features)?;
         phases.end("features");

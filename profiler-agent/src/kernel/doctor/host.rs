@@ -80,7 +80,7 @@ fn paranoid(effective: Option<Effective>) -> Check {
 /// Whether kernel addresses are shown to the agent, which is what naming them needs.
 fn kernel_names() -> Check {
     let name = "kernel symbols";
-    if first_symbol().is_some_and(|line| !line.starts_with("0000000000000000 ")) {
+    if shows_addresses() {
         return Check::ok(name, "/proc/kallsyms shows addresses");
     }
     let restrict: u32 = system::read_number("/proc/sys/kernel/kptr_restrict").unwrap_or(0);
@@ -93,9 +93,12 @@ fn kernel_names() -> Check {
     )
 }
 
-/// The first line is enough, and the file is long.
-fn first_symbol() -> Option<String> {
-    BufReader::new(File::open("/proc/kallsyms").ok()?).lines().next()?.ok()
+/// The first symbols may really be at address 0, and the file is long: it is read up to the first that
+/// is not.
+fn shows_addresses() -> bool {
+    let Ok(symbols) = File::open("/proc/kallsyms") else { return false };
+    let mut lines = BufReader::new(symbols).lines().map_while(Result::ok);
+    lines.any(|line| !line.starts_with("0000000000000000 "))
 }
 
 fn sample_rate() -> Check {
