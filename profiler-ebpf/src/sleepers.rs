@@ -69,10 +69,12 @@ fn off_cpu_state(task: *mut task_struct) -> Option<ThreadState> {
     off_cpu::state_of(state.into())
 }
 
+/// `on_cpu` is 0 or 1 in an `int` of the machine's order, little endian, and from 7.3 on in a byte with
+/// other flags behind it: its first byte is right on both.
 #[inline(always)]
 fn is_on_cpu(task: *mut task_struct) -> bool {
-    let mut on_cpu = 1u32;
-    field(task, &raw mut on_cpu, 4, settings::task_on_cpu()) && on_cpu != 0
+    let mut on_cpu = 1u8;
+    field(task, &raw mut on_cpu, 1, settings::task_on_cpu()) && on_cpu != 0
 }
 
 /// Fills the header of the record; false where the thread is not wanted after all.
