@@ -1,15 +1,18 @@
 //! A command that is started, but held before its first instruction until the recording runs.
 //!
 //! Between fork and exec the child tells its process id through one pipe and waits on another. The
-//! standard library's `spawn` returns only after exec, so it waits on a thread of its own meanwhile.
+//! standard library's `spawn` returns only after exec, so it runs on a thread of its own. That thread
+//! stays until the command has ended: it is the parent that a command means which asks to die with its
+//! parent (`PR_SET_PDEATHSIG`).
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvError, Sender, channel};
+use std::thread;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -55,7 +58,15 @@ pub struct Held {
     program: String,
     pid: u32,
     gate: OwnedFd,
-    spawning: JoinHandle<io::Result<Child>>,
+    news: Receiver<News>,
+}
+
+/// What the command's thread has to tell, in this order.
+enum News {
+    /// The command was executed, or could not be.
+    Executed(io::Result<()>),
+    /// It has ended.
+    Ended(io::Result<ExitStatus>),
 }
 
 impl Held {
@@ -74,23 +85,18 @@ impl Held {
         // SAFETY: the closure runs after fork, where only async-signal-safe calls are allowed: it makes
         // system calls on descriptors that are open then, and allocates nothing.
         unsafe { command.pre_exec(move || hold(announce_fd, wait_fd, gate_fd)) };
-        let spawning = thread::Builder::new()
+        let (tell, news) = channel();
+        thread::Builder::new()
             .name("command".to_owned())
-            .spawn(move || {
-                // Both are the child's now: the announcement must end when the child does.
-                let _ours = (announce, wait);
-                command.spawn()
-            })
+            .spawn(move || run(command, (announce, wait), &tell))
             .map_err(not_started)?;
 
         let program = program.to_string_lossy().into_owned();
         let mut pid = [0; 4];
         match File::from(announced).read_exact(&mut pid) {
-            Ok(()) => Ok(Self { program, pid: u32::from_ne_bytes(pid), gate, spawning }),
+            Ok(()) => Ok(Self { program, pid: u32::from_ne_bytes(pid), gate, news }),
             // There was no fork.
-            Err(_) => Err(finish(program, spawning)
-                .err()
-                .unwrap_or_else(|| not_started(io::Error::other("it started without saying so")))),
+            Err(_) => Err(executed(program, &news).err().unwrap_or_else(gone)),
         }
     }
 
@@ -101,30 +107,51 @@ impl Held {
 
     /// Lets it run. Fails if there is no such program.
     pub fn release(self) -> Result<Running, CommandError> {
-        let Self { program, gate, spawning, .. } = self;
+        let Self { program, pid, gate, news } = self;
         // A child that was killed meanwhile is reported by its exit status.
         let _ = File::from(gate).write_all(&[1]);
-        finish(program, spawning).map(Running)
+        executed(program, &news)?;
+        Ok(Running { pid, news })
     }
 }
 
 /// A command that runs.
-pub struct Running(Child);
+pub struct Running {
+    pid: u32,
+    news: Receiver<News>,
+}
 
 impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.pid
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> Result<ExitStatus, CommandError> {
-        self.0.wait().map_err(not_awaited)
+    pub fn wait(self) -> Result<ExitStatus, CommandError> {
+        match self.news.recv() {
+            Ok(News::Ended(result)) => {
+                result.map_err(|source| CommandError::System { action: "waited for", source })
+            }
+            Ok(News::Executed(_)) | Err(RecvError) => Err(gone()),
+        }
     }
+}
 
-    /// Its exit status, if it has ended.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, CommandError> {
-        self.0.try_wait().map_err(not_awaited)
+/// The command's thread. `ours` are the child's ends of the pipes: they are closed here once it has its
+/// own, so that the announcement ends when the child does.
+fn run(mut command: Command, ours: (OwnedFd, OwnedFd), tell: &Sender<News>) {
+    let spawned = command.spawn();
+    drop(ours);
+    // Nobody may listen any more; the child is waited for all the same.
+    match spawned {
+        Ok(mut child) => {
+            let _ = tell.send(News::Executed(Ok(())));
+            let _ = tell.send(News::Ended(child.wait()));
+        }
+        Err(error) => {
+            let _ = tell.send(News::Executed(Err(error)));
+        }
     }
 }
 
@@ -146,19 +173,17 @@ fn hold(announce: RawFd, wait: RawFd, gate: RawFd) -> io::Result<()> {
     if released { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ECANCELED)) }
 }
 
-fn finish(program: String, spawning: JoinHandle<io::Result<Child>>) -> Result<Child, CommandError> {
-    match spawning.join() {
-        Ok(Ok(child)) => Ok(child),
-        Ok(Err(source)) => Err(CommandError::Exec { program, source }),
-        Err(_) => {
-            let source = io::Error::other("the thread that started it panicked");
-            Err(CommandError::System { action: "started", source })
-        }
+fn executed(program: String, news: &Receiver<News>) -> Result<(), CommandError> {
+    match news.recv() {
+        Ok(News::Executed(Ok(()))) => Ok(()),
+        Ok(News::Executed(Err(source))) => Err(CommandError::Exec { program, source }),
+        Ok(News::Ended(_)) | Err(RecvError) => Err(gone()),
     }
 }
 
-fn not_awaited(source: io::Error) -> CommandError {
-    CommandError::System { action: "waited for", source }
+fn gone() -> CommandError {
+    let source = io::Error::other("the thread that looks after it is gone");
+    CommandError::System { action: "followed", source }
 }
 
 #[cfg(test)]
@@ -178,10 +203,9 @@ mod tests {
         let held = held(&["sh", "-c", "exit 7"]);
         let pid = held.pid();
         assert_eq!(executable(pid).unwrap(), std::env::current_exe().unwrap(), "not executed yet");
-        let mut running = held.release().unwrap();
+        let running = held.release().unwrap();
         assert_eq!(running.pid(), pid);
         assert_eq!(running.wait().unwrap().code(), Some(7));
-        assert_eq!(running.try_wait().unwrap().and_then(|s| s.code()), Some(7));
     }
 
     #[test]
@@ -195,13 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_dies_with_its_parent_lives_as_long_as_the_agent() {
+        let shell = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", "sleep 0.2; exit 7"];
+        let running = held(&shell).release().unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
     fn dropped_before_its_release_it_never_runs() {
         let directory = tempfile::tempdir().unwrap();
         let witness = directory.path().join("it-ran");
         let held = held(&["touch", witness.to_str().unwrap()]);
-        let Held { gate, spawning, .. } = held;
+        let Held { gate, news, .. } = held;
         drop(gate);
-        assert!(spawning.join().unwrap().is_err());
+        assert!(matches!(news.recv(), Ok(News::Executed(Err(_)))));
         assert!(!witness.exists());
     }
 }

@@ -60,7 +60,7 @@ impl Supervisor {
     pub async fn release(&mut self, held: Option<Held>) -> Result<Option<Command>, CommandError> {
         let attached = self.progress.wait_for(|p| p.attached).await.is_ok();
         let Some(held) = held.filter(|_| attached) else { return Ok(None) };
-        let mut running = held.release().inspect_err(|_| self.end())?;
+        let running = held.release().inspect_err(|_| self.end())?;
         let pid = running.pid();
         Ok(Some(Command { pid, exit: tokio::task::spawn_blocking(move || running.wait()) }))
     }

@@ -185,7 +185,7 @@ fn children_of_a_wanted_process_are_wanted_from_the_first_instruction() {
     let pid = held.pid();
     let plan = Plan { frequency: 999, ..plan(EventChoice::OnCpu, &[pid]) };
     let mut session = start(&plan);
-    let mut running = held.release().unwrap();
+    let running = held.release().unwrap();
     let events = poll_until(&mut session, 5, |e| matches!(e, Event::OnCpu(s) if s.pid != pid));
     let child = samples(&events).map(|s| s.pid).find(|other| *other != pid).expect("a child");
     let born =
