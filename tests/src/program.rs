@@ -106,8 +106,17 @@ pub struct SplitTruth {
 /// What `spawner` prints.
 #[derive(Debug, serde::Deserialize)]
 pub struct SpawnerTruth {
-    /// Processes that it started.
-    pub children: u64,
-    /// CPU time that they spent in `short_lived_work`.
-    pub worked_ns: u64,
+    /// For each process: when it ended (CLOCK_REALTIME, ns), and its CPU time in `short_lived_work`.
+    pub children: Vec<(u64, u64)>,
+}
+
+impl SpawnerTruth {
+    /// CPU time in `short_lived_work` of the processes that ended in a span of CLOCK_REALTIME, ns.
+    pub fn worked_ns(&self, span: std::ops::Range<u64>) -> u64 {
+        self.children
+            .iter()
+            .filter(|(ended, _)| span.contains(ended))
+            .map(|(_, worked)| worked)
+            .sum()
+    }
 }

@@ -23,6 +23,8 @@ pub struct Frame {
     pub system_name: String,
     /// The file that the code is in; `[kernel...]` for the kernel's.
     pub mapping: String,
+    /// Whether the compiler inlined it into the frame before it.
+    pub is_inlined: bool,
 }
 
 impl Frame {
@@ -48,13 +50,10 @@ impl Stack {
         self.frames.iter().any(|frame| frame.name == function)
     }
 
-    /// Names of the user's frames, outermost first.
+    /// Names of the user's functions that have a frame of their own, outermost first.
     pub fn user(&self) -> Vec<&str> {
-        self.frames
-            .iter()
-            .filter(|frame| !frame.is_kernel())
-            .map(|frame| frame.name.as_str())
-            .collect()
+        let own = |frame: &&Frame| !frame.is_kernel() && !frame.is_inlined;
+        self.frames.iter().filter(own).map(|frame| frame.name.as_str()).collect()
     }
 
     /// All names on one line.
@@ -97,19 +96,26 @@ impl<'a> Tables<'a> {
         let mut frames: Vec<Frame> = location
             .line
             .iter()
-            .filter_map(|line| {
+            .enumerate()
+            .filter_map(|(index, line)| {
                 let id = line.function_id;
                 let function = self.profile.function.iter().find(|function| function.id == id)?;
                 Some(Frame {
                     name: self.string(function.name),
                     system_name: self.string(function.system_name),
                     mapping: mapping.clone(),
+                    is_inlined: index + 1 < location.line.len(),
                 })
             })
             .collect();
         if frames.is_empty() {
             let name = format!("{:#x}", location.address);
-            frames.push(Frame { name: name.clone(), system_name: name, mapping });
+            frames.push(Frame {
+                name: name.clone(),
+                system_name: name,
+                mapping,
+                is_inlined: false,
+            });
         }
         frames
     }

@@ -9,13 +9,11 @@
 #endif
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,9 +72,10 @@ INLINE void pin_to(int cpu) {
     sched_setaffinity(0, sizeof set, &set);
 }
 
-// A workload dies with the test that started it, and says when the interesting part begins.
-INLINE void start(void) { prctl(PR_SET_PDEATHSIG, SIGKILL); }
+// No workload outlives the test that started it by more than this, even if that one was killed.
+INLINE void start(void) { alarm(300); }
 
+// Says that the interesting part begins.
 INLINE void ready(void) {
     printf("ready\n");
     fflush(stdout);

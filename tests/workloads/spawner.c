@@ -1,5 +1,6 @@
 // spawner SECONDS: one process after the other, each a program of its own that computes for 50 ms in
-// short_lived_work. Prints as JSON how many there were and how much CPU time that function had.
+// short_lived_work. Prints as JSON a pair for each: when it ended (CLOCK_REALTIME, ns) and how much CPU
+// time that function had.
 
 #include "common.h"
 #include <sys/wait.h>
@@ -45,9 +46,12 @@ int main(int argc, char **argv) {
     start();
     ready();
     uint64_t end = now_ns() + strtoull(argc > 1 ? argv[1] : "5", NULL, 10) * 1000000000u;
-    uint64_t children = 0, worked = 0;
-    for (; now_ns() < end; children++)
-        worked += spawn();
-    printf("{\"children\": %lu, \"worked_ns\": %lu}\n", children, worked);
+    const char *separator = "";
+    printf("{\"children\": [");
+    for (; now_ns() < end; separator = ", ") {
+        uint64_t worked = spawn();
+        printf("%s[%lu, %lu]", separator, clock_ns(CLOCK_REALTIME), worked);
+    }
+    printf("]}\n");
     return 0;
 }

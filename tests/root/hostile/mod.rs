@@ -20,9 +20,9 @@ use crate::host;
 /// Where `mapper` puts its code in a file: a page of the first 64 KiB.
 const CODE: &str = "0xf000";
 
-/// What the agent may take at most, in KiB: the bar is 60 MB with a release build; a debug
-/// build holds a few more.
-const MAX_RSS_KIB: u64 = 100 * 1024;
+/// What the agent may take at most, in KiB: it has a budget for names, and a debug build and whatever
+/// else runs on the host add to it. What these programs claim is far beyond.
+const MAX_RSS_KIB: u64 = 128 * 1024;
 
 /// Runs the agent to its end and returns the peak of its memory in KiB with what it said.
 fn run_measured(args: &[&str]) -> (Run, u64) {
@@ -201,7 +201,7 @@ fn names_full_of_control_characters_and_markup() {
         .iter()
         .map(|comm| {
             let comm = std::ffi::OsStr::from_bytes(comm);
-            let path = directory.path().join("evil\nname;</svg><script>alert(1)<!--");
+            let path = directory.path().join("evil\nname;<script>alert(1)<!--&quot;");
             std::fs::write(&path, &good).unwrap();
             let program =
                 Program::start(&workload::MAPPER, &[path.as_os_str(), CODE.as_ref(), comm])
