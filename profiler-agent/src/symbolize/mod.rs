@@ -7,10 +7,13 @@
 //!
 //! | where a frame lies | who names it |
 //! |---|---|
-//! | a binary with debug information that fits the budget | `dwarf`: blazesym, on a sealed excerpt |
-//! | any other binary | `symbol_table`: one streaming pass |
-//! | the kernel, its modules, BPF programs | `kernel`: `/proc/kallsyms` |
+//! | a binary | `symbol_table`: one streaming pass; lines and inlined functions by `dwarf`: blazesym, on a sealed excerpt, within a `budget` |
+//! | the kernel, its modules, BPF programs | `kernel`: `/proc/kallsyms` in a compact table |
 //! | generated code | `perf_map`: one streaming pass |
+//!
+//! Not read, so that their lines are missing (the functions still have their names): split debug
+//! information (`.dwo`, `.dwp`), what `dwz` moved to a file shared by several (`.gnu_debugaltlink`), and
+//! the packing of before 2016 (`.zdebug_*`).
 
 mod budget;
 mod debug_file;
