@@ -102,10 +102,25 @@ impl Object {
         if !deep {
             return Ok(false);
         }
-        match self.load(chain.deep, chain.kind) {
-            Ok(()) => self.register(chain.array, DEEP_SLOT, chain.deep).map(|()| true),
+        let deep = self.load_optional(chain.deep, chain.kind, "stacks end at the base depth")?;
+        if deep {
+            self.register(chain.array, DEEP_SLOT, chain.deep)?;
+        }
+        Ok(deep)
+    }
+
+    /// Loads a program that a recording can do without, should this kernel refuse it: `without` says
+    /// how it is then. Returns whether it is there.
+    pub fn load_optional(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        without: &str,
+    ) -> Result<bool, KernelError> {
+        match self.load(name, kind) {
+            Ok(()) => Ok(true),
             Err(KernelError::Refused { program, reason }) => {
-                tracing::warn!("stacks end at the base depth: `{program}` was refused: {reason}");
+                tracing::warn!("{without}: this kernel refused `{program}`: {reason}");
                 Ok(false)
             }
             Err(e) => Err(e),

@@ -52,6 +52,7 @@ pub struct Session {
     waiter: Waiter,
     pace: Pace,
     cpus: Vec<u32>,
+    cpus_missed: u64,
     flush_log: Option<Box<dyn FnMut() + Send>>,
     /// Holds the programs that are reached by tail calls.
     object: Object,
@@ -83,11 +84,11 @@ impl Session {
         waiter.add(ring.descriptor())?;
         let flush_log = if plan.bpf_log { Some(object.logger()?) } else { None };
         phases.end("maps");
-        let deep = load(plan, &features, &mut object)?;
+        let loaded = load(plan, &features, &mut object)?;
         maps.want(&plan.pids)?;
         phases.end("programs");
 
-        let facts = Facts::new(plan, &features, deep, cpus.len())?;
+        let facts = Facts::new(plan, &features, loaded.deep, cpus.len())?;
         let mut session = Self {
             sampling: None,
             links: Vec::new(),
@@ -100,10 +101,11 @@ impl Session {
             maps,
             waiter,
             cpus,
+            cpus_missed: 0,
             flush_log,
             object,
         };
-        session.attach(plan, &features, &settings)?;
+        session.attach(plan, &features, &settings, loaded.sleepers)?;
         phases.end("attaching");
         Ok(session)
     }
@@ -113,6 +115,7 @@ impl Session {
         plan: &Plan,
         features: &Features,
         settings: &Settings,
+        sleepers: bool,
     ) -> Result<(), KernelError> {
         let object = &mut self.object;
         if follows_forks(plan) {
@@ -125,7 +128,7 @@ impl Session {
         }
         if plan.event.off_cpu() {
             self.links.push(tracepoints::attach_switch(object, features)?);
-            if features.sleepers {
+            if sleepers {
                 tracepoints::visit_sleepers(object)?;
             } else {
                 let merge = &mut self.merge;
@@ -146,8 +149,12 @@ impl Session {
         let now = system::monotonic_ns();
         self.pace.round(now);
         self.drain();
-        if self.pace.hotplug_is_due(now) {
-            self.follow_cpus()?;
+        if self.pace.hotplug_is_due(now)
+            && let Err(error) = self.follow_cpus()
+        {
+            // What is recorded so far, and on the other CPUs, is worth more than this one.
+            tracing::warn!("a CPU that came or went is not followed: {error}");
+            self.cpus_missed += 1;
         }
         self.merge.release(now.saturating_sub(SETTLED_NS), events);
         Ok(())
@@ -184,6 +191,7 @@ impl Session {
         losses.add("sideband_records_malformed", self.sideband.malformed());
         losses.add("sideband_records_lost", self.sideband.lost());
         losses.add("events_out_of_order", self.merge.late());
+        losses.add("cpus_not_followed", self.cpus_missed);
         Ok(losses)
     }
 
@@ -207,34 +215,37 @@ impl Session {
         if cpus == self.cpus {
             return Ok(());
         }
-        for descriptor in self.sideband.follow(&cpus)? {
+        self.cpus = cpus;
+        for descriptor in self.sideband.follow(&self.cpus)? {
             self.waiter.add(descriptor)?;
         }
-        if let Some(sampling) = &mut self.sampling {
-            sampling.follow(&cpus)?;
-        }
-        self.cpus = cpus;
-        Ok(())
+        self.sampling.as_mut().map_or(Ok(()), |sampling| sampling.follow(&self.cpus))
     }
 }
 
-/// Loads the programs that the plan needs. Returns whether every stack may be deep.
-fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<bool, KernelError> {
-    let mut deep = features.deep_stacks;
+/// What of the optional programs is there.
+struct Loaded {
+    /// Every stack may be deep.
+    deep: bool,
+    /// The iterator over the threads that sleep at the start.
+    sleepers: bool,
+}
+
+/// Loads the programs that the plan needs.
+fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded, KernelError> {
+    let mut loaded = Loaded { deep: features.deep_stacks, sleepers: false };
     if follows_forks(plan) {
         tracepoints::load_fork(object, features)?;
     }
     if plan.event.on_cpu() {
-        deep &= object.load_chain(ON_CPU, features.deep_stacks)?;
+        loaded.deep &= object.load_chain(ON_CPU, features.deep_stacks)?;
     }
     if plan.event.off_cpu() {
-        deep &= tracepoints::load_switch(object, features)?;
-        if features.sleepers {
-            tracepoints::load_sleepers(object)?;
-        }
+        loaded.deep &= tracepoints::load_switch(object, features)?;
+        loaded.sleepers = features.sleepers && tracepoints::load_sleepers(object)?;
     }
     object.forget_types();
-    Ok(deep)
+    Ok(loaded)
 }
 
 const fn follows_forks(plan: &Plan) -> bool {

@@ -212,6 +212,29 @@ mod root_tests {
     }
 
     #[test]
+    fn what_a_full_buffer_swallows_is_counted() {
+        let run = || Command::new("/bin/true").status().unwrap();
+        let mut sideband = open_all();
+        // Nobody reads meanwhile: some CPU's buffer holds fewer.
+        (0..600).for_each(|_| assert!(run().success()));
+        sideband.drain(|_| {});
+        // The kernel reports the loss on that CPU with the next record that fits.
+        let mut lost = 0;
+        for _ in 0..1_000 {
+            run();
+            sideband.drain(|event| {
+                if let Event::SidebandLost(loss) = event {
+                    lost += loss.records;
+                }
+            });
+            if lost > 0 {
+                break;
+            }
+        }
+        assert!(lost > 0 && sideband.lost() >= lost);
+    }
+
+    #[test]
     fn cpus_that_go_and_come_back_are_followed() {
         let cpus = super::super::system::online_cpus().unwrap();
         let mut sideband = open_all();

@@ -68,9 +68,10 @@ pub fn attach_fork(object: &mut Object, features: &Features) -> Result<Link, Ker
     attach(object, fork(features).0, FORK)
 }
 
-/// Loads the iterator that [`visit_sleepers`] runs.
-pub fn load_sleepers(object: &mut Object) -> Result<(), KernelError> {
-    object.load(SLEEPERS, Kind::TaskIterator)
+/// Loads the iterator that [`visit_sleepers`] runs. Returns whether it is there: `/proc` stands in for
+/// one that this kernel refuses.
+pub fn load_sleepers(object: &mut Object) -> Result<bool, KernelError> {
+    object.load_optional(SLEEPERS, Kind::TaskIterator, "threads asleep at the start have no stacks")
 }
 
 /// Runs the iterator over all threads, once: it writes those that are off the CPU to the ring.
