@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use profiler_agent::cli::{Cli, LogLevel};
 use profiler_agent::kernel::allocator;
+use profiler_agent::symbolize::fence;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     allocator::prefer_small();
     let cli = Cli::parse();
     start_log(cli.log_level);
+    log_panics();
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
@@ -39,4 +41,17 @@ fn start_log(level: LogLevel) {
         .with_ansi(colour)
         .with_target(false);
     tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// A panic goes to the log like everything else. One on hostile debug information is caught and
+/// counted by the stage that reads it, so it is no more than a detail there.
+fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if fence::is_inside() {
+            tracing::debug!("debug information that cannot be read: {panic}");
+        } else {
+            default(panic);
+        }
+    }));
 }

@@ -34,6 +34,9 @@ const ROUND: Duration = Duration::from_millis(100);
 const LOST: [Counter; 4] =
     [Counter::SamplesLost, Counter::BlocksLost, Counter::ResumesLost, Counter::ThreadsFull];
 
+/// Frames gather this long before they are named: each binary is then read once for many of them.
+const GATHER: Duration = Duration::from_secs(2);
+
 /// Lists of frames that may wait for the namer.
 const NAMER_QUEUE: usize = 64;
 
@@ -297,8 +300,16 @@ struct Named {
 fn name_frames(config: symbolize::Config, frames: Receiver<Vec<Frame>>) -> Named {
     let mut symbolizer = Symbolizer::new(config);
     let mut names = Names::new();
+    let mut waiting = Vec::new();
+    let mut since = Instant::now();
     for list in frames {
-        symbolizer.symbolize(&list, &mut names);
+        waiting.extend(list);
+        if since.elapsed() >= GATHER {
+            symbolizer.symbolize(&waiting, &mut names);
+            waiting.clear();
+            since = Instant::now();
+        }
     }
+    symbolizer.symbolize(&waiting, &mut names);
     Named { names, losses: symbolizer.losses(), problems: symbolizer.problems() }
 }

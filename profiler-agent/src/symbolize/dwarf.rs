@@ -11,7 +11,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use blazesym::symbolize::source::{Elf as ElfSource, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
@@ -22,7 +21,7 @@ use super::dwarf_cost::{Cost, Refusal};
 use super::elf::{Elf, ElfError};
 use super::native::RawLine;
 use super::text::printable;
-use super::{debug_sections, dwarf_scan, excerpt};
+use super::{debug_sections, dwarf_scan, excerpt, fence};
 
 /// Functions at one address, at most: the inlined ones, and the one that they are inlined into.
 const MAX_LINES: usize = 128;
@@ -63,11 +62,11 @@ impl Dwarf {
             return Err(Refusal::Memory.into());
         }
         // The walk uses the same libraries as blazesym, on the same untrusted bytes.
-        let read = catch_unwind(AssertUnwindSafe(|| {
+        let read = fence::guard(|| {
             let sections = DebugSections::read(elf, size)?;
             let cost = dwarf_scan::cost(&sections, budget - size)?;
             Ok::<_, DwarfError>((excerpt::write(sections).map_err(ElfError::from)?, cost))
-        }));
+        });
         let (excerpt, cost) = read.unwrap_or(Err(DwarfError::Panicked))?;
         let path = format!("/proc/self/fd/{}", excerpt.as_raw_fd());
         let source = Source::Elf(ElfSource::new(path));
@@ -104,7 +103,7 @@ impl Dwarf {
             Ok(Symbolized::Sym(symbol)) => lines_of(&symbol),
             Ok(Symbolized::Unknown(_)) | Err(_) => Vec::new(),
         };
-        catch_unwind(AssertUnwindSafe(look_up)).map_err(|_| DwarfError::Panicked)
+        fence::guard(look_up).ok_or(DwarfError::Panicked)
     }
 }
 

@@ -24,6 +24,7 @@ mod dwarf_cost;
 mod dwarf_scan;
 mod elf;
 mod excerpt;
+pub mod fence;
 mod jit;
 mod kernel;
 mod lines;

@@ -69,8 +69,8 @@ pub struct RecordArgs {
     #[arg(long, value_enum)]
     pub root: Option<RootArg>,
 
-    /// Memory that names of functions may take, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(4..=65_536))]
+    /// Memory that debug information may take, in MiB; with 0, functions have names but no lines
+    #[arg(long, value_name = "MIB", default_value_t = 24, value_parser = clap::value_parser!(u64).range(..=65_536))]
     pub symbol_memory: u64,
 
     /// Pretend that the kernel lacks a feature (for tests of the fallbacks)
