@@ -16,6 +16,7 @@ mod stats;
 mod switches;
 
 use anyhow::{Result, bail};
+use profiler_tests::agent::BINARY_VARIABLE;
 
 use crate::debian::{self, Need};
 use crate::sh;
@@ -24,7 +25,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench                        everything, about 4 minutes
   cargo xtask bench sampling switches      only what runs in the kernel
-  cargo xtask bench host --seconds 20";
+  cargo xtask bench host --seconds 20
+
+PROFILER_AGENT=FILE measures that binary instead of a fresh release build.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,7 +63,15 @@ pub fn run(args: &Args) -> Result<()> {
         Need { program: "bpftool", package: "bpftool" },
         Need { program: "perf", package: "linux-perf" },
     ])?;
-    sh::run(sh::cargo().args(["build", "--release", "--quiet", "--package", "profiler-agent"]))?;
+    if std::env::var_os(BINARY_VARIABLE).is_none() {
+        sh::run(sh::cargo().args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            "profiler-agent",
+        ]))?;
+    }
     let _stats = stats::Switch::on()?;
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
     if wanted(Case::Sampling) {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use profiler_tests::agent::read;
+use profiler_tests::agent::{BINARY_VARIABLE, read};
 use profiler_tests::stacks::{self, Stack};
 use profiler_tests::wait;
 
@@ -48,15 +48,19 @@ impl Observed {
     /// Starts a recording into a profile with these flags.
     pub fn start(args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
+        let binary = match std::env::var_os(BINARY_VARIABLE) {
+            Some(named) => PathBuf::from(named),
+            None => sh::workspace().join("target/release/profiler-agent"),
+        };
         let started = Instant::now();
-        let child = Command::new(sh::workspace().join("target/release/profiler-agent"))
+        let child = Command::new(&binary)
             .args(["record", "--output"])
             .arg(directory.path().join("bench.pb.gz"))
             .args(args)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .context("cannot start target/release/profiler-agent")?;
+            .with_context(|| format!("cannot start {}", binary.display()))?;
         Ok(Self { child, started, directory })
     }
 
