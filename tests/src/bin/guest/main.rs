@@ -21,6 +21,7 @@ fn main() {
 
 fn run() -> Result<()> {
     println!("NOTE kernel {}", system::kernel_release()?);
+    system::compile_bpf();
     if let Ok(command) = std::fs::read_to_string("/guest/command") {
         report("command", own_command(&command));
         return Ok(());
