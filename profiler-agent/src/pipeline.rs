@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use profiler_common::counter::Counter;
 use profiler_common::record::COMM_LEN;
 use profiler_common::walk::WalkEnd;
 use tokio::sync::watch;
@@ -28,11 +27,6 @@ use crate::symbolize::{self, Symbolizer};
 
 /// Longest wait for the kernel; the timer on which the ring is read.
 const ROUND: Duration = Duration::from_millis(100);
-
-/// The counters that mean a lost sample or stack. Skipped and short blocks are none: their time is kept
-/// or was not asked for.
-const LOST: [Counter; 4] =
-    [Counter::SamplesLost, Counter::BlocksLost, Counter::ResumesLost, Counter::ThreadsFull];
 
 /// Frames gather this long before they are named: each binary is then read once for many of them.
 const GATHER: Duration = Duration::from_secs(2);
@@ -142,7 +136,7 @@ fn collect(
         session.poll(left.map_or(ROUND, |left| left.min(ROUND)), &mut events)?;
         events.drain(..).for_each(|event| line.take(&event));
         line.offer_frames();
-        let lost = session.losses().map(|losses| lost(&losses)).unwrap_or_default();
+        let lost = session.losses().map(|losses| losses.lost()).unwrap_or_default();
         progress.send_modify(|p| {
             (p.samples, p.lost, p.elapsed) = (line.taken, lost, began.elapsed());
         });
@@ -150,11 +144,6 @@ fn collect(
     let facts = session.facts().clone();
     let ending = session.stop()?;
     Ok(line.finish(facts, ending))
-}
-
-/// Samples and blocks that a full ring or table swallowed.
-pub fn lost(losses: &Losses) -> u64 {
-    LOST.iter().map(|counter| losses.get(counter.name())).sum()
 }
 
 /// The stages that one event passes, in order.

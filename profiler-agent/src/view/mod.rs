@@ -183,7 +183,7 @@ pub fn render(
 /// A function and the time spent in it: one line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hot {
-    /// Its name, made printable.
+    /// Its name and its module, made printable.
     pub function: String,
     /// Share of the total that was spent in the function itself, from 0 to 1000 thousandths.
     pub permille: u64,

@@ -169,7 +169,7 @@ fn a_recursive_function_is_counted_once() {
 #[test]
 fn the_hottest_functions_are_told() {
     let hot = hottest(&wall(), &Options { top: 1, ..Options::default() }).unwrap();
-    assert_eq!(hot, [Hot { function: "next".into(), permille: 1000 }]);
+    assert_eq!(hot, [Hot { function: "next  web".into(), permille: 1000 }]);
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub(super) fn hottest(profile: &Profile, options: &Options) -> Result<Vec<Hot>, 
     };
     let (functions, total) = sorted(&reader, &measure, options);
     let hot = functions.into_iter().filter(|(_, weight)| weight.flat > 0).take(options.top);
-    let line = |((name, _), weight): (FunctionKey<'_>, Weight)| Hot {
-        function: text_safe::printable(name),
+    let line = |((name, module), weight): (FunctionKey<'_>, Weight)| Hot {
+        function: text_safe::printable(name) + &in_module(name, module),
         permille: u64::try_from(u128::from(weight.flat) * 1000 / u128::from(total.max(1)))
             .unwrap_or(1000),
     };

@@ -142,7 +142,8 @@ impl Setup {
         let mut parts: Vec<String> = args.pid.iter().map(|pid| format!("pid {pid}")).collect();
         parts.extend(args.cgroup.iter().map(|path| format!("cgroup {}", path.display())));
         parts.extend(args.comm.iter().map(|name| format!("threads named {name}")));
-        parts.extend(args.command.first().map(|c| format!("command {}", c.to_string_lossy())));
+        let program = args.command.first().map(|c| Path::new(c).file_name().unwrap_or(c));
+        parts.extend(program.map(|name| format!("command {}", name.to_string_lossy())));
         if parts.is_empty() { "whole host".to_owned() } else { parts.join(", ") }
     }
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use profiler_proto::pprof::Profile;
 
 use super::setup::Setup;
-use crate::pipeline::{self, Recording};
+use crate::model::frame::Frame;
+use crate::pipeline::Recording;
 use crate::view::{self, Options, Time};
 
 /// Functions that are named for each kind of time.
@@ -57,11 +58,19 @@ fn counts(recording: &Recording) -> String {
     if event.off_cpu() {
         parts.push(format!("{} blocks", off.count));
     }
-    parts.push(format!("{} lost", pipeline::lost(&recording.losses)));
+    parts.push(format!("{} lost", recording.losses.lost()));
+    parts.push(format!("{} with a cut stack", cut(recording)));
     format!(
         "{} from {} processes in {:.1} s",
         parts.join(", "),
         recording.processes,
         recording.duration.as_secs_f64()
     )
+}
+
+/// Samples and blocks whose stack is not whole.
+fn cut(recording: &Recording) -> u64 {
+    let is_cut = |stack: &[Frame]| stack.iter().any(|frame| matches!(frame, Frame::Marker(_)));
+    let samples = recording.window.samples().filter(|sample| is_cut(sample.stack));
+    samples.map(|sample| sample.tally.count).sum()
 }
