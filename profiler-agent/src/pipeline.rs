@@ -28,8 +28,12 @@ use crate::symbolize::{self, Symbolizer};
 /// Longest wait for the kernel; the timer on which the ring is read.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Frames gather this long before they are named: each binary is then read once for many of them.
-const GATHER: Duration = Duration::from_secs(2);
+/// Frames gather before they are named, since each binary is then read once for many of them: first
+/// this long, then twice as long each time. They do not age: what they need is held open.
+const FIRST_GATHER: Duration = Duration::from_secs(2);
+
+/// Longest time that frames gather: so much may be left to name when a recording ends.
+const LONGEST_GATHER: Duration = Duration::from_secs(64);
 
 /// Lists of frames that may wait for the namer.
 const NAMER_QUEUE: usize = 64;
@@ -290,13 +294,13 @@ fn name_frames(config: symbolize::Config, frames: Receiver<Vec<Frame>>) -> Named
     let mut symbolizer = Symbolizer::new(config);
     let mut names = Names::new();
     let mut waiting = Vec::new();
-    let mut since = Instant::now();
+    let (mut since, mut gather) = (Instant::now(), FIRST_GATHER);
     for list in frames {
         waiting.extend(list);
-        if since.elapsed() >= GATHER {
+        if since.elapsed() >= gather {
             symbolizer.symbolize(&waiting, &mut names);
             waiting.clear();
-            since = Instant::now();
+            (since, gather) = (Instant::now(), (gather * 2).min(LONGEST_GATHER));
         }
     }
     symbolizer.symbolize(&waiting, &mut names);
