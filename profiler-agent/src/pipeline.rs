@@ -28,12 +28,8 @@ use crate::symbolize::{self, Symbolizer};
 /// Longest wait for the kernel; the timer on which the ring is read.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Frames gather before they are named, since each binary is then read once for many of them: first
-/// this long, then twice as long each time. They do not age: what they need is held open.
-const FIRST_GATHER: Duration = Duration::from_secs(2);
-
-/// Longest time that frames gather: so much may be left to name when a recording ends.
-const LONGEST_GATHER: Duration = Duration::from_secs(64);
+/// Frames gather this long before they are named: each binary is then read once for many of them.
+const GATHER: Duration = Duration::from_secs(2);
 
 /// Lists of frames that may wait for the namer.
 const NAMER_QUEUE: usize = 64;
@@ -294,13 +290,13 @@ fn name_frames(config: symbolize::Config, frames: Receiver<Vec<Frame>>) -> Named
     let mut symbolizer = Symbolizer::new(config);
     let mut names = Names::new();
     let mut waiting = Vec::new();
-    let (mut since, mut gather) = (Instant::now(), FIRST_GATHER);
+    let mut since = Instant::now();
     for list in frames {
         waiting.extend(list);
-        if since.elapsed() >= gather {
+        if since.elapsed() >= GATHER {
             symbolizer.symbolize(&waiting, &mut names);
             waiting.clear();
-            (since, gather) = (Instant::now(), (gather * 2).min(LONGEST_GATHER));
+            since = Instant::now();
         }
     }
     symbolizer.symbolize(&waiting, &mut names);

@@ -10,7 +10,12 @@ use profiler_common::{
     thread::ThreadEntry,
 };
 
-use crate::{unwind::leaf::CodeBytes, walk::Walk, window::WINDOW_WORDS};
+use crate::{
+    opaque::Unknown,
+    unwind::{leaf::CodeBytes, x86_64::WayOut},
+    walk::Walk,
+    window::WINDOW_WORDS,
+};
 
 /// Everything that goes up. The loader sets the size.
 #[btf_map]
@@ -75,6 +80,10 @@ pub struct Scratch {
     pub window: [u64; WINDOW_WORDS],
     /// The local copy of the code around the program counter.
     pub code: CodeBytes,
+    /// For an answer that took many ways to find, so that the verifier follows only one from there.
+    pub answer: Unknown,
+    /// How far that code was followed.
+    pub way: WayOut,
     /// Registers that were read from a kernel stack.
     pub saved_regs: [u64; 16],
     /// What a thread's entry starts as; all zero but for the owner [`Owner::Sleepers`].

@@ -4,7 +4,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::BPF_NOEXIST,
     btf_maps::ProgramArray,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_smp_processor_id},
     programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
@@ -23,6 +23,10 @@ use crate::{
     regs::{self, read_kernel},
     sample, settings,
 };
+
+/// Functions without a frame that are looked for: a thread that waits is deeper in the C library than
+/// one that runs (`usleep`, `nanosleep`, `clock_nanosleep`).
+pub const LEAVES: u32 = 3;
 
 /// What both tracepoints say.
 pub struct Switch {
@@ -198,7 +202,8 @@ const _: () = assert!(THREAD_STATES.is_power_of_two());
 fn send_resume(entry: &mut ThreadEntry, tid: u32, blocked_at_ns: u64, now: u64) -> bool {
     let mut record = ResumeRecord {
         kind: RecordKind::Resume.raw(),
-        cpu: 0,
+        // SAFETY: the helper takes nothing.
+        cpu: unsafe { bpf_get_smp_processor_id() },
         pid: entry.pid,
         tid,
         blocked_at_ns,
@@ -262,13 +267,15 @@ fn walk<C: EbpfContext>(
     state: ThreadState,
     now: u64,
 ) {
+    let (state, now) = (scratch.answer.pass(state.raw().into()), scratch.answer.pass(now));
     record::begin(scratch, RecordKind::Block, ids, now);
-    scratch.record.state = state.raw() as u8;
+    scratch.record.state = state as u8;
     // Where a thread was preempted says nothing of what it waits for: a CPU.
-    let kernel = settings::block_kernel_stacks() && state != ThreadState::Runnable;
+    let runnable = state == ThreadState::Runnable.raw().into();
+    let kernel = settings::block_kernel_stacks() && !runnable;
     scratch.needs = if kernel { record::KERNEL_STACK } else { 0 };
     let user = regs::of_current(scratch);
-    let walk = match sample::begin_user(user, scratch) {
+    let walk = match sample::begin_user::<LEAVES>(user, scratch) {
         Ok(walk) => {
             scratch.walk = walk;
             // SAFETY: the programs of the array take this context; nothing is left to drop.

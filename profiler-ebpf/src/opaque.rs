@@ -26,10 +26,48 @@ pub fn masked<const MASK: u64, T, const N: usize>(slice: &mut [T; N], index: u64
 /// Hides from the compiler what it knows of a value, so that it makes no other code of it.
 #[inline(always)]
 pub fn hidden(value: u64) -> u64 {
-    let mut hidden = value;
-    // SAFETY: no instruction at all.
-    unsafe { asm!("/* {0} */", inout(reg) hidden, options(pure, nomem, nostack)) };
+    let hidden;
+    // A move, not nothing: LLVM writes line information for it, and two for one place are refused.
+    // SAFETY: copies one register.
+    unsafe { asm!("{0} = {1}", out(reg) hidden, in(reg) value, options(pure, nomem, nostack)) };
     hidden
+}
+
+/// 1 where `value` is 0, else 0, without a branch; for values below 2^63.
+#[inline(always)]
+pub fn is_zero(value: u64) -> u64 {
+    let mut below = value.wrapping_sub(1);
+    // SAFETY: arithmetic on one register; LLVM would make a branch of it.
+    unsafe { asm!("{0} >>= 63", inout(reg) below, options(pure, nomem, nostack)) };
+    below
+}
+
+/// A word of a map value that the verifier knows nothing of, whatever was written: the compiler keeps
+/// no copy in a register, where its value would be followed on every path.
+#[repr(transparent)]
+pub struct Unknown(u64);
+
+impl Unknown {
+    /// Reads it.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // SAFETY: a reference.
+        unsafe { (&raw const self.0).read_volatile() }
+    }
+
+    /// Writes it and reads it: what the verifier knew of it is forgotten.
+    #[inline(always)]
+    pub fn pass(&mut self, value: u64) -> u64 {
+        self.set(value);
+        self.get()
+    }
+
+    /// Writes it.
+    #[inline(always)]
+    pub fn set(&mut self, value: u64) {
+        // SAFETY: a reference.
+        unsafe { (&raw mut self.0).write_volatile(value) }
+    }
 }
 
 /// A load of 2 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows

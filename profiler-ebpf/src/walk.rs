@@ -41,9 +41,13 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// At the innermost frame, whose own return address may not be where a frame keeps it.
+    /// At the innermost function with a frame: `LEAVES` at most may be called by it that have none.
     #[inline(always)]
-    pub fn begin<M: Memory>(regs: &UserRegs, scratch: &mut Scratch, memory: &M) -> Self {
+    pub fn begin<const LEAVES: u32, M: Memory>(
+        regs: &UserRegs,
+        scratch: &mut Scratch,
+        memory: &M,
+    ) -> Self {
         let mut walk = Self {
             pc: regs.pc,
             sp: regs.sp,
@@ -51,7 +55,7 @@ impl Walk {
             ..Self::over(WalkEnd::DepthLimit)
         };
         if !regs.compat {
-            leaf::step(&mut walk, regs, scratch, memory);
+            leaf::steps::<LEAVES, _>(&mut walk, regs, scratch, memory);
         }
         walk
     }
@@ -61,6 +65,25 @@ impl Walk {
     pub fn over(end: WalkEnd) -> Self {
         let window = Window::EMPTY;
         Self { pc: 0, sp: 0, fp: 0, window, frames: 0, end: end.raw(), stacks: 0, _pad: 0 }
+    }
+
+    /// The same through memory, word by word: what the verifier knew of each way to here is forgotten,
+    /// so that it follows only one of them from here on.
+    #[inline(always)]
+    pub fn settle(&mut self, scratch: &mut Scratch) {
+        const WORDS: usize = size_of::<Walk>() / 8;
+        const { assert!(size_of::<Walk>() % 8 == 0) };
+        let (ours, stored) =
+            ((&raw mut *self).cast::<u64>(), (&raw mut scratch.walk).cast::<u64>());
+        let mut word = 0;
+        while word < WORDS {
+            // SAFETY: within two structures of this type, which are whole words without padding.
+            unsafe {
+                stored.add(word).write_volatile(*ours.add(word));
+                *ours.add(word) = stored.add(word).read_volatile();
+            }
+            word += 1;
+        }
     }
 
     #[inline(always)]

@@ -1,23 +1,46 @@
-//! What code of arm64 says of the frame of the function that it is in.
+//! What the code of arm64 from a program counter on does to the link register, up to its `ret`: so it
+//! is known whether that still, or again, holds the return address.
 
-use super::leaf::{CodeBytes, PROLOGUE_WORDS, Place};
-use crate::opaque::mask;
+use super::leaf::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue};
+use crate::opaque::{hidden, mask};
 
-/// `svc #0`
-const SYSCALL: u64 = 0xd400_0001;
+/// Instructions that are followed.
+const MAX_INSTRUCTIONS: u32 = 16;
 
-/// Where the return address is, as far as the bytes around the program counter say; it is `at` bytes
-/// into them.
+/// What the code says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The link register holds the return address.
+    Returns,
+    /// It is loaded from the stack before the return, or overwritten by a call: there is a frame.
+    Framed,
+    /// The end was not reached.
+    Unknown,
+}
+
+/// Follows the code from byte `at` on, past conditional branches.
 #[inline(always)]
-pub fn place(code: &CodeBytes, at: u64) -> Place {
-    let next = instruction(code, at);
-    if returns(next) || begins(next) || makes(next) {
-        return Place::Top;
+pub fn follow(code: &CodeBytes, at: u64) -> Way {
+    let mut count = 0;
+    let mut at = hidden(at);
+    while count < MAX_INSTRUCTIONS {
+        if at > CODE_BYTES - 4 {
+            return Way::Unknown;
+        }
+        let instruction = instruction(code, at);
+        if returns(instruction) || saves(instruction) || makes(instruction) {
+            return Way::Returns;
+        }
+        if restores(instruction) || calls(instruction) {
+            return Way::Framed;
+        }
+        if branches(instruction) {
+            return Way::Unknown;
+        }
+        at = hidden(at + 4);
+        count += 1;
     }
-    if at >= 4 && instruction(code, at - 4) == SYSCALL && stub_returns(code, at) {
-        return Place::Top;
-    }
-    Place::Unsure
+    Way::Unknown
 }
 
 /// `ret`, `retaa`, `retab`
@@ -26,12 +49,13 @@ fn returns(instruction: u64) -> bool {
     matches!(instruction, 0xd65f_03c0 | 0xd65f_0bff | 0xd65f_0fff)
 }
 
-/// What stands before the frame is made: `bti`, `paciasp`, `pacibsp`, `stp x29, x30, [sp, #-n]!`.
+/// The beginning of a function that makes a frame: `paciasp`, `pacibsp`, or `stp x29, x30, [sp, …]`
+/// with or without `!`.
 #[inline(always)]
-fn begins(instruction: u64) -> bool {
-    instruction & 0xffff_ff3f == 0xd503_241f
-        || matches!(instruction, 0xd503_233f | 0xd503_237f)
+fn saves(instruction: u64) -> bool {
+    matches!(instruction, 0xd503_233f | 0xd503_237f)
         || instruction & 0xffc0_7fff == 0xa980_7bfd
+        || instruction & 0xffc0_7fff == 0xa900_7bfd
 }
 
 /// `mov x29, sp`, or `add x29, sp, #n`: from here on there is a frame.
@@ -40,22 +64,34 @@ fn makes(instruction: u64) -> bool {
     instruction & 0xffc0_03ff == 0x9100_03fd
 }
 
-/// The end of a system call's wrapper: `cmn x0, #4095; b.hi error; ret`.
+/// `ldp x29, x30, [sp, …]` in its forms, and `ldr x30, [sp], #n`.
 #[inline(always)]
-fn stub_returns(code: &CodeBytes, at: u64) -> bool {
-    returns(instruction(code, at))
-        || returns(instruction(code, at + 4))
-        || returns(instruction(code, at + 8))
+fn restores(instruction: u64) -> bool {
+    instruction & 0xfe40_7fff == 0xa840_7bfd || instruction & 0xffe0_0fff == 0xf840_07fe
 }
 
-/// Whether a function, `inside` bytes after its beginning, has come past the making of its frame.
+/// `bl`, `blr` and its kin.
 #[inline(always)]
-pub fn makes_frame(prologue: &[u64; PROLOGUE_WORDS], inside: u64) -> bool {
+fn calls(instruction: u64) -> bool {
+    instruction >> 26 == 0b10_0101 || instruction & 0xfeff_f000 == 0xd63f_0000
+}
+
+/// `b`, `br` and its kin, `udf`, `brk`.
+#[inline(always)]
+fn branches(instruction: u64) -> bool {
+    instruction >> 26 == 0b00_0101
+        || instruction & 0xfeff_f000 == 0xd61f_0000
+        || instruction >> 16 == 0
+        || instruction & 0xffe0_001f == 0xd420_0000
+}
+
+/// Whether the beginning of a function, up to where it is, makes a frame.
+#[inline(always)]
+pub fn makes_frame(prologue: &Prologue) -> bool {
     let mut index = 0;
     while index < PROLOGUE_WORDS {
-        let at = 8 * index as u64;
         let word = prologue[index];
-        if (inside > at && makes(word & 0xffff_ffff)) || (inside > at + 4 && makes(word >> 32)) {
+        if makes(word & 0xffff_ffff) || makes(word >> 32) {
             return true;
         }
         index += 1;
@@ -66,7 +102,7 @@ pub fn makes_frame(prologue: &[u64; PROLOGUE_WORDS], inside: u64) -> bool {
 /// The instruction at a byte's position.
 #[inline(always)]
 fn instruction(code: &CodeBytes, at: u64) -> u64 {
-    const LAST: u64 = 7;
+    const LAST: u64 = 15;
     const { assert!(size_of::<CodeBytes>() / 8 > LAST as usize) };
     let index = mask::<LAST>(at >> 3) as usize;
     // SAFETY: the masked index is less than the length, as asserted.

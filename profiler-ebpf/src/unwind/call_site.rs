@@ -1,6 +1,7 @@
 //! What the instruction before a return address called: evidence of which function a word on the
 //! stack belongs to.
 
+use super::x86_64_lengths::ENDBR64;
 use crate::{opaque::hidden, settings, window::Memory};
 
 const PAGE: u64 = 4096;
@@ -101,9 +102,6 @@ pub fn linked<M: Memory>(memory: &M, entry: u64) -> Option<u64> {
     };
     word(memory, entry.wrapping_add(end).wrapping_add(distance as i32 as i64 as u64))
 }
-
-/// `endbr64`, where functions begin that may be called indirectly.
-pub const ENDBR64: u32 = 0xfa1e_0ff3;
 
 #[inline(always)]
 fn word<M: Memory>(memory: &M, address: u64) -> Option<u64> {

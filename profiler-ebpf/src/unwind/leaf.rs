@@ -1,75 +1,136 @@
-//! The first step of a walk. The innermost function may not have made its frame yet, may have given it
-//! back already, or may be one that never makes one: then the frame pointer is its caller's, and a
-//! step over it would miss the caller.
+//! The first steps of a walk. The innermost function may not have made its frame yet, may have given it
+//! back already, or may be one that never makes one, such as the wrappers of system calls in a C library
+//! without frame pointers: then the frame pointer is its caller's, and a step over it would miss the
+//! caller.
 //!
-//! What tells is the code: a few bytes around the program counter decide most cases. Where they do
-//! not, the word that would be the return address does: if it follows a call to the function that we
-//! are in, which has made no frame so far, it is one.
+//! Most samples are in a function with a frame, which shows in what lies on top of their stack. Where
+//! that could be a return address, or the thread is in a system call, the code decides: [`x86_64`] and
+//! [`arm64`] follow it to its way out. Where that does not end soon, a word is taken for the return
+//! address if it follows a call to the very function, which has made no frame so far.
 
 use crate::{
     maps::Scratch,
+    opaque::mask,
     regs::UserRegs,
     settings,
-    unwind::{arm64, call_site, may_be_code, plain_address, x86_64},
+    unwind::{
+        arm64,
+        call_site::{self, CallSite},
+        may_be_code, plain_address,
+        x86_64::{self, Saved},
+    },
     walk::{self, Walk},
     window::Memory,
 };
 
-/// Where the innermost function's return address is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In its frame: the ordinary case.
-    Frame,
-    /// On top of the stack; in the link register on arm64.
-    Top,
-    /// Below the frame pointer that was pushed just now.
-    Pushed,
-    /// The code does not say.
-    Unsure,
-}
+/// The code around a program counter: [`CODE_BYTES`], and zeros.
+pub type CodeBytes = [u64; 17];
+/// Bytes of code that are copied.
+pub const CODE_BYTES: u64 = 72;
+/// How many of them lie before the program counter, if they are in its page.
+const BEFORE: u64 = 8;
 
-/// The code around a program counter: 32 bytes of its page, and zeros.
-pub type CodeBytes = [u64; 9];
+/// Words at the beginning of a function in which its frame is made.
+pub const PROLOGUE_WORDS: usize = 8;
+/// The beginning of a function, up to a place in it; behind that, zeros.
+pub type Prologue = [u64; PROLOGUE_WORDS + 1];
 
 /// A function without a frame is no longer than this.
 const MAX_LEAF: u64 = 64 << 10;
-/// Bytes at the beginning of a function in which its frame is made.
-pub const PROLOGUE_WORDS: usize = 8;
+/// Words that are no further from the stack pointer point into the stack.
+const STACK: u64 = 16 << 20;
 
-/// Takes `walk` from a leaf without a frame to its caller. Does nothing in the ordinary case.
+/// Takes `walk` from functions without a frame, `LEAVES` of them at most, to the first one with
+/// a frame. Does nothing in the ordinary case.
 #[inline(always)]
-pub fn step<M: Memory>(walk: &mut Walk, regs: &UserRegs, scratch: &mut Scratch, memory: &M) {
-    let Some(at) = read_code(memory, regs.pc, &mut scratch.code) else { return };
+pub fn steps<const LEAVES: u32, M: Memory>(
+    walk: &mut Walk,
+    regs: &UserRegs,
+    scratch: &mut Scratch,
+    memory: &M,
+) {
     cover_top(walk, scratch, memory);
-    let place = if settings::is_arm() {
-        arm64::place(&scratch.code, at)
-    } else {
-        x86_64::place(&scratch.code, at)
-    };
-    if place == Place::Frame {
-        return;
+    if settings::is_arm() {
+        return arm64_step(walk, regs, scratch, memory);
     }
-    let Some((address, sp)) = candidate(walk, regs, scratch, place == Place::Pushed) else {
-        return;
-    };
-    if place == Place::Unsure && !is_caller(walk, scratch, memory, regs, address) {
-        return;
+    let mut count = 0;
+    while count < LEAVES {
+        if !x86_64_step(walk, count == 0, scratch, memory) {
+            return;
+        }
+        count += 1;
     }
+}
+
+/// One step from a function without a frame; whether its caller may be another one.
+#[inline(always)]
+fn x86_64_step<M: Memory>(
+    walk: &mut Walk,
+    innermost: bool,
+    scratch: &mut Scratch,
+    memory: &M,
+) -> bool {
+    walk.settle(scratch);
+    let pc = walk.pc;
+    let Some(at) = read_code(memory, pc, &mut scratch.code) else { return false };
+    let lacks = innermost && may_lack_frame(walk, scratch);
+    if innermost && !lacks && !x86_64::follows_syscall(&scratch.code, at) {
+        return false;
+    }
+    scratch.answer.set(lacks.into());
+    let followed = x86_64::follow(&scratch.code, at, &mut scratch.way);
+    let saved = followed.unwrap_or(Saved { return_address: 0, fp: 0, keeps_frames: false });
+    let place = walk.sp.wrapping_add(saved.return_address);
+    let Some(address) = word(walk, scratch, memory, place) else { return false };
+    if !may_be_code(address) {
+        return false;
+    }
+    let call = call_site::read(memory, address);
+    let target = call.target(memory);
+    let proved = match followed {
+        Some(_) => call.is_call(),
+        None if !innermost => false,
+        None => scratch.answer.get() != 0 && enters(walk, scratch, memory, pc, target),
+    };
+    if !proved {
+        return false;
+    }
+    let fp = match saved.fp.checked_sub(1) {
+        Some(above) => word(walk, scratch, memory, walk.sp.wrapping_add(above)),
+        None => Some(walk.fp),
+    };
     walk::record_frame(walk, scratch);
     walk.pc = address;
-    walk.sp = sp;
+    walk.sp = place.wrapping_add(8);
+    walk.fp = fp.unwrap_or(0);
+    // A call through a linkage table came from another binary.
+    !saved.keeps_frames && target.is_some_and(|entry| pc.wrapping_sub(entry) < MAX_LEAF)
+}
+
+/// Whether the top of the stack could be what a function without a frame has there: a return address,
+/// or its caller's frame pointer, pushed just now.
+#[inline(always)]
+fn may_lack_frame(walk: &Walk, scratch: &Scratch) -> bool {
+    if walk.sp & 7 != 0 || !walk.window.holds(walk.sp) {
+        return false;
+    }
+    let top = walk.window.pair(&scratch.window, walk.sp).0;
+    let in_stack = top.wrapping_sub(walk.sp).wrapping_add(STACK) < 2 * STACK;
+    top == walk.fp || (may_be_code(top) && !in_stack)
 }
 
 /// Copies the bytes around `pc`, and says where in them it is.
 #[inline(always)]
 fn read_code<M: Memory>(memory: &M, pc: u64, code: &mut CodeBytes) -> Option<u64> {
-    const LEN: u64 = 32;
-    // From 8 bytes before it, but never out of its page: the next may be absent.
-    let page = pc & !4095;
-    let at = pc & 4095;
-    let start = if at < 8 { 0 } else { at - 8 };
-    let start = page + if start > 4096 - LEN { 4096 - LEN } else { start };
-    memory.read(code.as_mut_ptr(), LEN as u32, start).then_some(pc - start)
+    const PAGE: u64 = 4096;
+    let offset = pc & (PAGE - 1);
+    let start = pc - if offset < BEFORE { offset } else { BEFORE };
+    if memory.read(code.as_mut_ptr(), CODE_BYTES as u32, start) {
+        return Some(pc - start);
+    }
+    // The next page is absent.
+    let start = (pc | (PAGE - 1)) - (CODE_BYTES - 1);
+    memory.read(code.as_mut_ptr(), CODE_BYTES as u32, start).then(|| pc.wrapping_sub(start))
 }
 
 /// Brings the top of the stack into the window: with the first frame, where that is near.
@@ -80,68 +141,86 @@ fn cover_top<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) {
     walk.window.cover(&mut scratch.window, memory, sp, if near { fp } else { sp & !7 });
 }
 
-/// The return address, if the function has no frame, and the stack pointer in its caller.
+/// One word of the stack.
 #[inline(always)]
-fn candidate(walk: &Walk, regs: &UserRegs, scratch: &Scratch, pushed: bool) -> Option<(u64, u64)> {
-    let sp = walk.sp;
-    let found = if settings::is_arm() {
-        (plain_address(regs.lr), sp)
-    } else {
-        if sp & 7 != 0 || !walk.window.holds(sp) {
-            return None;
-        }
-        let (top, next) = walk.window.pair(&scratch.window, sp);
-        if pushed { (next, sp.wrapping_add(16)) } else { (top, sp.wrapping_add(8)) }
-    };
-    may_be_code(found.0).then_some(found)
+fn word<M: Memory>(walk: &Walk, scratch: &Scratch, memory: &M, address: u64) -> Option<u64> {
+    if address & 7 == 0 && walk.window.holds(address) {
+        return Some(walk.window.pair(&scratch.window, address).0);
+    }
+    let mut word = 0u64;
+    memory.read(&raw mut word, 8, address).then_some(word)
 }
 
-/// Whether `address` is where the function around `pc`, which has no frame yet, returns to.
+/// Whether a call to `target` entered the function around `pc`, which has made no frame so far.
 #[inline(always)]
-fn is_caller<M: Memory>(
+fn enters<M: Memory>(
     walk: &Walk,
-    scratch: &mut Scratch,
+    scratch: &Scratch,
     memory: &M,
-    regs: &UserRegs,
-    address: u64,
+    pc: u64,
+    target: Option<u64>,
 ) -> bool {
-    // Most words on a stack point into the stack, or are small.
-    if address.wrapping_sub(walk.sp).wrapping_add(STACK) < 2 * STACK {
-        return false;
-    }
-    let pc = regs.pc;
-    let Some(mut entry) = call_site::read(memory, address).target(memory) else { return false };
+    let Some(mut entry) = target else { return false };
     if pc.wrapping_sub(entry) >= MAX_LEAF && !settings::is_arm() {
         let Some(linked) = call_site::linked(memory, entry) else { return false };
         entry = linked;
     }
     let inside = pc.wrapping_sub(entry);
-    if inside >= MAX_LEAF {
+    if inside >= MAX_LEAF || is_framed_later(walk, scratch, memory, pc, inside) {
         return false;
     }
-    if walk.window.holds(walk.fp) && walk.fp & 7 == 0 {
-        // The frame that there is: if a function that begins after `entry` made it, we are in that.
-        let framed = plain_address(walk.window.pair(&scratch.window, walk.fp).1);
-        if settings::is_arm() && framed == address {
-            return false;
-        }
-        if may_be_code(framed)
-            && let Some(start) = call_site::read(memory, framed).target(memory)
-            && pc.wrapping_sub(start) < inside
-        {
-            return false;
-        }
-    }
-    let mut prologue = [0u64; PROLOGUE_WORDS];
-    if !memory.read(&raw mut prologue, size_of_val(&prologue) as u32, entry) {
+    const MOST: u64 = 8 * PROLOGUE_WORDS as u64 - 1;
+    let mut prologue: Prologue = [0; PROLOGUE_WORDS + 1];
+    let len = mask::<MOST>(if inside > MOST { MOST } else { inside });
+    if !memory.read(prologue.as_mut_ptr(), len as u32, entry) {
         return false;
     }
-    !if settings::is_arm() {
-        arm64::makes_frame(&prologue, inside)
-    } else {
-        x86_64::makes_frame(&prologue, inside)
-    }
+    !if settings::is_arm() { arm64::makes_frame(&prologue) } else { x86_64::makes_frame(&prologue) }
 }
 
-/// Words that are no further from the stack pointer point into the stack.
-const STACK: u64 = 16 << 20;
+/// Whether a function that begins less than `inside` bytes before `pc` made the frame that there is:
+/// then that one is the innermost.
+#[inline(always)]
+fn is_framed_later<M: Memory>(
+    walk: &Walk,
+    scratch: &Scratch,
+    memory: &M,
+    pc: u64,
+    inside: u64,
+) -> bool {
+    let Some(address) = framed(walk, scratch) else { return false };
+    let start = call_site::read(memory, address).target(memory);
+    start.is_some_and(|start| pc.wrapping_sub(start) < inside)
+}
+
+/// The return address in the frame that there is, if the window holds it.
+#[inline(always)]
+fn framed(walk: &Walk, scratch: &Scratch) -> Option<u64> {
+    if walk.fp & 7 != 0 || !walk.window.holds(walk.fp) {
+        return None;
+    }
+    let address = plain_address(walk.window.pair(&scratch.window, walk.fp).1);
+    may_be_code(address).then_some(address)
+}
+
+/// The link register holds the return address as long as the function has called no other.
+#[inline(always)]
+fn arm64_step<M: Memory>(walk: &mut Walk, regs: &UserRegs, scratch: &mut Scratch, memory: &M) {
+    let address = plain_address(regs.lr);
+    if !may_be_code(address) || framed(walk, scratch) == Some(address) {
+        return;
+    }
+    let Some(at) = read_code(memory, regs.pc, &mut scratch.code) else { return };
+    let lacks = match arm64::follow(&scratch.code, at) {
+        arm64::Way::Returns => true,
+        arm64::Way::Framed => false,
+        arm64::Way::Unknown => {
+            let target = CallSite::target(call_site::read(memory, address), memory);
+            enters(walk, scratch, memory, regs.pc, target)
+        }
+    };
+    if lacks {
+        walk::record_frame(walk, scratch);
+        walk.pc = address;
+    }
+}

@@ -4,7 +4,8 @@ mod arm64;
 mod call_site;
 pub mod frame_pointer;
 pub mod leaf;
-mod x86_64;
+pub mod x86_64;
+mod x86_64_lengths;
 
 use crate::settings;
 

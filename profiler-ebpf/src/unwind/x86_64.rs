@@ -1,118 +1,245 @@
-//! What code of x86-64 says of the frame of the function that it is in.
+//! What the code of x86-64 from a program counter on does to the stack, up to its `ret`: so it is known
+//! where the return address is, whether there is a frame yet, still, or never.
+//!
+//! The code is followed past conditional jumps and calls. That is sound for what compilers make: every
+//! way from one place to a `ret` takes the same words off the stack.
 
 use super::{
-    call_site::ENDBR64,
-    leaf::{CodeBytes, PROLOGUE_WORDS, Place},
+    leaf::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue},
+    x86_64_lengths::{self as lengths, ENDBR64},
 };
-use crate::opaque::{hidden, mask};
+use crate::opaque::{Unknown, mask};
 
-/// `push rbp`
-const PUSH: u64 = 0x55;
-/// `pop rbp`
-const POP: u64 = 0x5d;
-/// `leave`
-const LEAVE: u64 = 0xc9;
-/// `mov rbp, rsp`, 3 bytes
-const MOVE: u64 = 0xe5_89_48;
-/// `syscall`, 2 bytes
-const SYSCALL: u64 = 0x05_0f;
+/// Instructions that are followed.
+const MAX_INSTRUCTIONS: u32 = 10;
 
-/// Where the return address is, as far as the bytes around the program counter say; it is `at` bytes
-/// into them.
-#[inline(always)]
-pub fn place(code: &CodeBytes, at: u64) -> Place {
-    let next = bytes(code, at);
-    let before = before(code, at);
-    let last = before >> 56;
-    if returns(next) || next as u32 == ENDBR64 {
-        return Place::Top;
-    }
-    if next & 0xff_ffff == MOVE {
-        return Place::Pushed;
-    }
-    // Between `push rbp` and `mov rbp, rsp` the compiler may place another instruction.
-    if next & 0xff == PUSH && move_follows(next >> 8) {
-        return Place::Top;
-    }
-    if last == PUSH && move_follows(next) {
-        return Place::Pushed;
-    }
-    if (last == POP || last == LEAVE) && jumps(next) {
-        return Place::Top;
-    }
-    if before >> 48 == SYSCALL && stub_returns(next, bytes(code, at + 8)) {
-        return Place::Top;
-    }
-    if returns_after_one(next) {
-        return Place::Top;
-    }
-    Place::Unsure
+/// How far the code was followed. Kept in the scratch, so that all instructions look alike to the
+/// verifier.
+#[repr(C)]
+pub struct WayOut {
+    /// Where in the code bytes the next instruction is.
+    at: Unknown,
+    /// Length of the instruction there.
+    len: Unknown,
+    /// Bytes that were taken off the stack.
+    taken: Unknown,
+    /// 1 + how many bytes above the stack pointer the caller's frame pointer lies; 0 while it is in
+    /// its register.
+    fp: Unknown,
+    /// How it ended.
+    end: Unknown,
+    /// Not 0 when a call was passed: it may be one that never returns, with another function behind it.
+    called: Unknown,
 }
 
-/// `ret`, `ret imm16`, also behind a prefix `bnd` or `rep`.
-#[inline(always)]
-fn returns(code: u64) -> bool {
-    code & 0xfe == 0xc2 || code & 0xfefe == 0xc2f2
+/// Where a function that has no frame has what its caller needs, in bytes above the stack pointer.
+#[derive(Clone, Copy)]
+pub struct Saved {
+    /// The return address.
+    pub return_address: u64,
+    /// 1 + place of the caller's frame pointer; 0 where it is in its register.
+    pub fp: u64,
+    /// The code makes, or gives back, a frame: so its callers have one.
+    pub keeps_frames: bool,
 }
 
-/// `mov rbp, rsp` within the next bytes.
-#[inline(always)]
-fn move_follows(code: u64) -> bool {
-    let code = hidden(code);
-    code & 0xff_ffff == MOVE
-        || (code >> 16) & 0xff_ffff == MOVE
-        || (code >> 24) & 0xff_ffff == MOVE
-        || (code >> 32) & 0xff_ffff == MOVE
-        || (code >> 40) & 0xff_ffff == MOVE
+/// What one instruction means.
+enum Effect {
+    /// Nothing that ends the way.
+    Next,
+    /// The way ends: [`UNKNOWN`], [`TOP`], [`BEFORE`] or [`PUSHED`].
+    Ends(u64),
 }
 
-/// A jump out of a function: `jmp rel`, `jmp r/m64`.
+/// There is a frame, or there is no telling.
+const UNKNOWN: u64 = 0;
+/// The return address is on top of the stack.
+const TOP: u64 = 1;
+/// Likewise, and a frame is to be made.
+const BEFORE: u64 = 2;
+/// The caller's frame pointer is on top of the stack, the return address above it.
+const PUSHED: u64 = 3;
+
+/// Follows the code from byte `at` on; `None` where the frame pointer is to be believed.
 #[inline(always)]
-fn jumps(code: u64) -> bool {
+pub fn follow(code: &CodeBytes, at: u64, way: &mut WayOut) -> Option<Saved> {
+    way.at.set(at);
+    way.taken.set(0);
+    way.fp.set(0);
+    way.called.set(0);
+    way.end.set(if leaves_by_jump(code, way.at.get()) { BEFORE } else { UNKNOWN });
+    let mut count = 0;
+    while count < MAX_INSTRUCTIONS && way.end.get() == UNKNOWN {
+        match instruction(code, way) {
+            Effect::Next => {}
+            Effect::Ends(UNKNOWN) => break,
+            Effect::Ends(end) => way.end.set(end),
+        }
+        count += 1;
+    }
+    // From memory: all ends look alike from here on.
+    let (end, taken, fp) = (way.end.get(), way.taken.get(), way.fp.get());
+    match end {
+        TOP => Some(Saved { return_address: taken, fp, keeps_frames: false }),
+        BEFORE => Some(Saved { return_address: taken, fp, keeps_frames: true }),
+        PUSHED => Some(Saved { return_address: taken + 8, fp: taken + 1, keeps_frames: true }),
+        _ => None,
+    }
+}
+
+/// A call in tail position: the frame was given back right before the jump.
+#[inline(always)]
+fn leaves_by_jump(code: &CodeBytes, at: u64) -> bool {
+    if at == 0 {
+        return false;
+    }
+    let before = bytes(code, at - 1);
+    let (last, next) = (before & 0xff, before >> 8);
     // A REX prefix before FF does not matter here.
-    let indirect = if code & 0xf0 == 0x40 { code >> 8 } else { code };
-    code & 0xff == 0xe9 || code & 0xff == 0xeb || indirect & 0x38ff == 0x20ff
+    let indirect = if next & 0xf0 == 0x40 { next >> 8 } else { next };
+    let jumps = matches!(next & 0xff, 0xe9 | 0xeb) || indirect & 0x38ff == 0x20ff;
+    matches!(last, POP_RBP | LEAVE) && jumps
 }
 
-/// glibc's end of a system call: `cmp rax, -4096; ja error; ret`.
+const PUSH_RBP: u64 = 0x55;
+const POP_RBP: u64 = 0x5d;
+const POP_RSP: u64 = 0x5c;
+const LEAVE: u64 = 0xc9;
+/// REX.B: the register is one of r8 to r15.
+const REX_B: u64 = 1;
+/// REX.R: likewise, of the middle three bits of ModRM.
+const REX_R: u64 = 4;
+/// REX.W: 64 bits.
+const REX_W: u64 = 8;
+
+/// The meaning of the instruction that comes next.
 #[inline(always)]
-fn stub_returns(next: u64, further: u64) -> bool {
-    next & 0xffff == 0x3d48
-        && (next >> 24) & 0xff_ffff == 0xff_fff0
-        && (((next >> 48) & 0xff == 0x77 && further & 0xff == 0xc3)
-            || (next >> 48 == 0x870f && (further >> 32) & 0xff == 0xc3))
+fn instruction(code: &CodeBytes, way: &mut WayOut) -> Effect {
+    let at = way.at.get();
+    if at > CODE_BYTES - 8 {
+        return Effect::Ends(UNKNOWN);
+    }
+    let bytes = bytes(code, at);
+    if bytes as u32 == ENDBR64 && way.called.get() != 0 {
+        return Effect::Ends(UNKNOWN);
+    }
+    let decoded = lengths::decode(bytes);
+    way.len.set(decoded.len);
+    let effect = match decoded.stack {
+        0 => Effect::Next,
+        _ => on_stack(decoded.rest, decoded.rex, way),
+    };
+    let len = way.len.get();
+    way.at.set(at + len);
+    match effect {
+        Effect::Next if len == 0 => Effect::Ends(UNKNOWN),
+        effect => effect,
+    }
 }
 
-/// One instruction between registers, or a constant into one, and `ret`: nothing is given back in
-/// between, so there is no frame.
+/// Notes what an instruction does to the stack; says so when that is the end of the way. `bytes` begin
+/// with its opcode.
 #[inline(always)]
-fn returns_after_one(code: u64) -> bool {
-    let code = if code & 0xf0 == 0x40 { code >> 8 } else { code };
-    let (opcode, registers, third) = (code & 0xff, code & 0xc000 == 0xc000, (code >> 16) & 0xff);
-    // add, or, and, sub, xor, cmp, test, mov, each of 32 or 64 bits
-    let plain = opcode & 0xc5 == 0x01 || opcode == 0x85 || opcode & 0xfd == 0x89;
-    (plain && registers && third == 0xc3) || (opcode & 0xf8 == 0xb8 && (code >> 40) & 0xff == 0xc3)
+fn on_stack(bytes: u64, rex: u64, way: &mut WayOut) -> Effect {
+    let (opcode, operands) = (bytes & 0xff, bytes >> 8);
+    let modrm = operands & 0xff;
+    // ModRM: a register in its middle three bits, a register or memory in the others.
+    let (middle, last) = ((modrm >> 3) & 7, modrm & 0xc7);
+    let writes_rsp_last = last == 0xc4 && rex & REX_B == 0;
+    let writes_rsp_middle = middle == 4 && rex & REX_R == 0;
+    match opcode {
+        0xc2 | 0xc3 => Effect::Ends(TOP),
+        LEAVE => Effect::Ends(UNKNOWN),
+        // In code with frame pointers, it has no frame yet.
+        PUSH_RBP if rex & REX_B == 0 && untouched(way) => Effect::Ends(BEFORE),
+        0x50..=0x57 => Effect::Ends(UNKNOWN),
+        POP_RSP if rex & REX_B == 0 => Effect::Ends(UNKNOWN),
+        0x58..=0x5f => {
+            if opcode == POP_RBP && rex & REX_B == 0 {
+                way.fp.set(way.taken.get() + 1);
+            }
+            take(way, 8)
+        }
+        // mov rbp, rsp
+        0x89 if modrm == 0xe5 && rex == REX_W && untouched(way) => Effect::Ends(PUSHED),
+        0x8b if modrm == 0xec && rex == REX_W && untouched(way) => Effect::Ends(PUSHED),
+        // add rsp, n
+        0x83 if modrm == 0xc4 && rex == REX_W => take(way, sign_extended_8(operands >> 8)),
+        0x81 if modrm == 0xc4 && rex == REX_W => take(way, sign_extended_32(operands >> 8)),
+        // lea rsp, [rsp + n]
+        0x8d if operands & 0xffff == 0x2464 => take(way, sign_extended_8(operands >> 16)),
+        0x81 | 0x83 | 0x89 if writes_rsp_last => Effect::Ends(UNKNOWN),
+        0x8b | 0x8d if writes_rsp_middle => Effect::Ends(UNKNOWN),
+        0xe8 => call(way),
+        0xff if middle == 2 => call(way),
+        0xff if middle == 6 => Effect::Ends(UNKNOWN),
+        0xe9 | 0xeb => jump(way),
+        0xff if middle == 4 => jump(way),
+        _ => Effect::Next,
+    }
 }
 
-/// Whether a function, `inside` bytes after its beginning, has come past `mov rbp, rsp`.
+/// Nothing has happened on the way yet that would put this place into another function.
 #[inline(always)]
-pub fn makes_frame(prologue: &[u64; PROLOGUE_WORDS], inside: u64) -> bool {
+fn untouched(way: &WayOut) -> bool {
+    way.called.get() | way.taken.get() == 0
+}
+
+#[inline(always)]
+fn take(way: &mut WayOut, bytes: u64) -> Effect {
+    way.taken.set(way.taken.get().wrapping_add(bytes));
+    Effect::Next
+}
+
+#[inline(always)]
+fn call(way: &mut WayOut) -> Effect {
+    way.called.set(1);
+    Effect::Next
+}
+
+/// A call in tail position, if all has been given back; else who knows where to.
+#[inline(always)]
+fn jump(way: &WayOut) -> Effect {
+    Effect::Ends(if way.taken.get() != 0 { TOP } else { UNKNOWN })
+}
+
+#[inline(always)]
+fn sign_extended_8(bytes: u64) -> u64 {
+    bytes as i8 as i64 as u64
+}
+
+#[inline(always)]
+fn sign_extended_32(bytes: u64) -> u64 {
+    bytes as i32 as i64 as u64
+}
+
+/// The 8 bytes at a byte's position; beyond the end, zeros.
+#[inline(always)]
+pub fn bytes(code: &CodeBytes, at: u64) -> u64 {
+    const LAST: u64 = 15;
+    const { assert!(size_of::<CodeBytes>() / 8 > LAST as usize + 1) };
+    let index = mask::<LAST>(at >> 3) as usize;
+    // SAFETY: the masked index and the next are less than the length, as asserted.
+    let (low, high) = unsafe { (*code.get_unchecked(index), *code.get_unchecked(index + 1)) };
+    let shift = (at & 7) * 8;
+    (low >> shift) | ((high << 1) << (63 - shift))
+}
+
+/// `syscall` ends right before byte `at`.
+#[inline(always)]
+pub fn follows_syscall(code: &CodeBytes, at: u64) -> bool {
+    at >= 2 && bytes(code, at - 2) & 0xffff == 0x050f
+}
+
+/// Whether there is a `mov rbp, rsp` in the beginning of a function, up to where it is.
+#[inline(always)]
+pub fn makes_frame(prologue: &Prologue) -> bool {
     let mut found = 0;
     let mut index = 0;
     while index < PROLOGUE_WORDS {
-        let word = prologue[index];
-        let next = if index + 1 < PROLOGUE_WORDS { prologue[index + 1] } else { 0 };
-        let mut begins = moves(word);
-        // Those that begin in the last two bytes of this word and end in the next.
-        begins |= moves((word >> 32) | (next << 32)) << 32;
-        let left = inside.wrapping_sub(8 * index as u64);
-        if left < 8 {
-            begins &= (1u64 << (left * 8)) - 1;
-        }
-        found |= begins;
-        if left <= 8 {
-            break;
-        }
+        let (word, next) = (prologue[index], prologue[index + 1]);
+        // And those that begin in the last two bytes of this word and end in the next.
+        found |= moves(word) | moves((word >> 32) | (next << 32));
         index += 1;
     }
     found != 0
@@ -130,28 +257,4 @@ fn equal_bytes(word: u64, byte: u64) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
     let differs = word ^ (byte * LOW);
     !(((differs & (0x7f * LOW)) + 0x7f * LOW) | differs | 0x7f * LOW)
-}
-
-/// The 8 bytes at a byte's position; beyond the end, zeros.
-#[inline(always)]
-fn bytes(code: &CodeBytes, at: u64) -> u64 {
-    const LAST: u64 = 7;
-    const { assert!(size_of::<CodeBytes>() / 8 > LAST as usize + 1) };
-    let index = mask::<LAST>(at >> 3) as usize;
-    // SAFETY: the masked index and the next are less than the length, as asserted.
-    let (low, high) = unsafe { (*code.get_unchecked(index), *code.get_unchecked(index + 1)) };
-    let shift = (at & 7) * 8;
-    (low >> shift) | ((high << 1) << (63 - shift))
-}
-
-/// The 8 bytes before a byte's position, the last one on top; before the beginning, zeros.
-#[inline(always)]
-fn before(code: &CodeBytes, at: u64) -> u64 {
-    if at >= 8 {
-        bytes(code, at - 8)
-    } else if at > 0 {
-        bytes(code, 0) << ((8 - at) * 8)
-    } else {
-        0
-    }
 }
