@@ -1,6 +1,7 @@
 //! The BPF object: its maps are created, and the programs that a plan needs are loaded and wired.
 //! Nothing is pinned, so that the kernel takes all of it back when the agent is gone, however it went.
 
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use aya::maps::ProgramArray;
@@ -56,6 +57,27 @@ pub struct Chain {
     pub kind: Kind,
 }
 
+/// A program that a recording wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Which.
+    pub name: &'static str,
+    /// How it is loaded.
+    pub kind: Kind,
+    /// How it is without the program, should this kernel refuse it; `None` where nothing is then.
+    pub without: Option<&'static str>,
+}
+
+impl Chain {
+    /// Its programs.
+    pub fn programs(self, deep: bool) -> impl Iterator<Item = Wanted> {
+        let (needed, kind) = ([self.entry, self.tail], self.kind);
+        let needed = needed.map(|name| Wanted { name, kind, without: None });
+        let without = Some("stacks end at the base depth");
+        needed.into_iter().chain(deep.then_some(Wanted { name: self.deep, kind, without }))
+    }
+}
+
 /// Slots of the program arrays.
 const TAIL_SLOT: u32 = 0;
 const DEEP_SLOT: u32 = 1;
@@ -63,8 +85,6 @@ const DEEP_SLOT: u32 = 1;
 /// The loaded object.
 pub struct Object {
     ebpf: Ebpf,
-    /// The kernel's types; read once, when the first program asks for them.
-    btf: Option<Btf>,
     version: KernelVersion,
 }
 
@@ -90,65 +110,56 @@ impl Object {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|e| not_created(&e, features.version))?;
         let (maps, ring) = Maps::take(&mut ebpf, sizes)?;
-        Ok((Self { ebpf, btf: None, version: features.version }, maps, ring))
+        Ok((Self { ebpf, version: features.version }, maps, ring))
     }
 
-    /// Loads a chain and registers its tails, before anything can fire. Returns whether its deep end
-    /// is there: a kernel that refuses that program still gets stacks of the base depth.
-    pub fn load_chain(&mut self, chain: Chain, deep: bool) -> Result<bool, KernelError> {
-        self.load(chain.entry, chain.kind)?;
-        self.load(chain.tail, chain.kind)?;
+    /// Loads programs, all at once: the verifier takes most of a start, and each one has a thread to
+    /// itself. Returns the names of those that are there: all, but for optional ones that this kernel
+    /// refused.
+    pub fn load(&mut self, wanted: &[Wanted]) -> Result<HashSet<&'static str>, KernelError> {
+        let typed = |w: &Wanted| matches!(w.kind, Kind::Btf(_) | Kind::TaskIterator);
+        let btf = match wanted.iter().find(|w| typed(w)) {
+            Some(first) => Some(Btf::from_sys_fs().map_err(|e| refused(first.name, words(&e)))?),
+            None => None,
+        };
+        let (btf, version) = (btf.as_ref(), self.version);
+        let mut programs: HashMap<&str, &mut Program> = self.ebpf.programs_mut().collect();
+        std::thread::scope(|scope| {
+            let mut loading = Vec::new();
+            for wanted in wanted {
+                let program = programs.remove(wanted.name).ok_or_else(|| mismatch(wanted.name))?;
+                loading.push(scope.spawn(move || (wanted, load(wanted, program, btf, version))));
+            }
+            let mut there = HashSet::new();
+            for thread in loading {
+                match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                    (wanted, Ok(())) => {
+                        there.insert(wanted.name);
+                    }
+                    (Wanted { without: Some(without), .. }, Err(e)) => {
+                        let KernelError::Refused { program, reason } = e else { return Err(e) };
+                        tracing::warn!("{without}: this kernel refused `{program}`: {reason}");
+                    }
+                    (_, Err(e)) => return Err(e),
+                }
+            }
+            Ok(there)
+        })
+    }
+
+    /// Registers the tails of a chain that was loaded, before anything can fire. Returns whether its
+    /// deep end is there: a kernel that refused that program still gives stacks of the base depth.
+    pub fn wire(
+        &mut self,
+        chain: Chain,
+        loaded: &HashSet<&'static str>,
+    ) -> Result<bool, KernelError> {
         self.register(chain.array, TAIL_SLOT, chain.tail)?;
-        if !deep {
-            return Ok(false);
-        }
-        let deep = self.load_optional(chain.deep, chain.kind, "stacks end at the base depth")?;
+        let deep = loaded.contains(chain.deep);
         if deep {
             self.register(chain.array, DEEP_SLOT, chain.deep)?;
         }
         Ok(deep)
-    }
-
-    /// Loads a program that a recording can do without, should this kernel refuse it: `without` says
-    /// how it is then. Returns whether it is there.
-    pub fn load_optional(
-        &mut self,
-        name: &'static str,
-        kind: Kind,
-        without: &str,
-    ) -> Result<bool, KernelError> {
-        match self.load(name, kind) {
-            Ok(()) => Ok(true),
-            Err(KernelError::Refused { program, reason }) => {
-                tracing::warn!("{without}: this kernel refused `{program}`: {reason}");
-                Ok(false)
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Loads one program.
-    pub fn load(&mut self, name: &'static str, kind: Kind) -> Result<(), KernelError> {
-        if self.btf.is_none() && matches!(kind, Kind::Btf(_) | Kind::TaskIterator) {
-            let btf = Btf::from_sys_fs().map_err(|e| refused(name, words(&e)))?;
-            self.btf = Some(btf);
-        }
-        let version = self.version;
-        let btf = self.btf.as_ref();
-        let program = self.ebpf.program_mut(name).ok_or_else(|| mismatch(name))?;
-        match (program, kind, btf) {
-            (Program::PerfEvent(p), Kind::PerfEvent, _) => p.load(),
-            (Program::TracePoint(p), Kind::Classic, _) => p.load(),
-            (Program::BtfTracePoint(p), Kind::Btf(point), Some(btf)) => p.load(point, btf),
-            (Program::Iter(p), Kind::TaskIterator, Some(btf)) => p.load("task", btf),
-            _ => return Err(mismatch(name)),
-        }
-        .map_err(|e| not_loaded(name, e, version))
-    }
-
-    /// Gives up the memory of the kernel's types, when everything is loaded.
-    pub fn forget_types(&mut self) {
-        self.btf = None;
     }
 
     /// A program that [`Object::load`] loaded.
@@ -187,6 +198,22 @@ impl Object {
             ProgramArray::try_from(map).map_err(|e| wrong(format!(": {}", words(&e))))?;
         programs.set(slot, &fd, 0).map_err(|e| wrong(format!(": {}", words(&e))))
     }
+}
+
+fn load(
+    wanted: &Wanted,
+    program: &mut Program,
+    btf: Option<&Btf>,
+    version: KernelVersion,
+) -> Result<(), KernelError> {
+    match (program, wanted.kind, btf) {
+        (Program::PerfEvent(p), Kind::PerfEvent, _) => p.load(),
+        (Program::TracePoint(p), Kind::Classic, _) => p.load(),
+        (Program::BtfTracePoint(p), Kind::Btf(point), Some(btf)) => p.load(point, btf),
+        (Program::Iter(p), Kind::TaskIterator, Some(btf)) => p.load("task", btf),
+        _ => return Err(mismatch(wanted.name)),
+    }
+    .map_err(|e| not_loaded(wanted.name, e, version))
 }
 
 fn mismatch(name: &'static str) -> KernelError {

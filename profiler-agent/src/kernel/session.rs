@@ -10,7 +10,7 @@ use super::ending::cut_off;
 use super::error::KernelError;
 pub use super::facts::Facts;
 use super::features::Features;
-use super::load::{Chain, Kind, Object};
+use super::load::{Chain, Kind, Object, Wanted};
 use super::maps::{MapSizes, Maps};
 use super::merge::Merge;
 use super::pace::Pace;
@@ -65,6 +65,8 @@ impl Session {
     pub fn start(plan: &Plan) -> Result<Self, KernelError> {
         plan.validate()?;
         plan.pids.iter().try_for_each(|pid| check_process(*pid))?;
+        // Takes as long as all the rest, so it goes on beside it.
+        let scheduler = plan.event.off_cpu().then(SchedulerText::read);
         let mut phases = Phases::begin();
         let features = Features::probe(plan)?;
         tracing::debug!(?features);
@@ -97,7 +99,7 @@ impl Session {
             facts,
             sideband,
             ring,
-            scheduler: plan.event.off_cpu().then(SchedulerText::read),
+            scheduler,
             maps,
             waiter,
             cpus,
@@ -233,19 +235,21 @@ struct Loaded {
 
 /// Loads the programs that the plan needs.
 fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded, KernelError> {
-    let mut loaded = Loaded { deep: features.deep_stacks, sleepers: false };
-    if follows_forks(plan) {
-        tracepoints::load_fork(object, features)?;
+    let on_cpu = plan.event.on_cpu().then_some(ON_CPU);
+    let switch = plan.event.off_cpu().then(|| tracepoints::switch(features));
+    let chains = [on_cpu, switch].into_iter().flatten();
+
+    let mut wanted: Vec<Wanted> =
+        chains.clone().flat_map(|chain| chain.programs(features.deep_stacks)).collect();
+    wanted.extend(follows_forks(plan).then(|| tracepoints::fork(features)));
+    wanted.extend((switch.is_some() && features.sleepers).then_some(tracepoints::SLEEPERS));
+    let there = object.load(&wanted)?;
+
+    let mut deep = true;
+    for chain in chains {
+        deep &= object.wire(chain, &there)?;
     }
-    if plan.event.on_cpu() {
-        loaded.deep &= object.load_chain(ON_CPU, features.deep_stacks)?;
-    }
-    if plan.event.off_cpu() {
-        loaded.deep &= tracepoints::load_switch(object, features)?;
-        loaded.sleepers = features.sleepers && tracepoints::load_sleepers(object)?;
-    }
-    object.forget_types();
-    Ok(loaded)
+    Ok(Loaded { deep, sleepers: there.contains(tracepoints::SLEEPERS.name) })
 }
 
 const fn follows_forks(plan: &Plan) -> bool {

@@ -12,7 +12,7 @@ use aya::programs::{Program, ProgramError};
 
 use super::error::KernelError;
 use super::features::Features;
-use super::load::{Chain, Kind, Object, words};
+use super::load::{Chain, Kind, Object, Wanted, words};
 use super::privileges;
 
 const SWITCH: &str = "sched_switch";
@@ -34,7 +34,6 @@ const SWITCH_CLASSIC: Chain = Chain {
 };
 const FORK_BTF: &str = "fork_btf";
 const FORK_CLASSIC: &str = "fork_tp";
-const SLEEPERS: &str = "sleepers";
 
 /// An attached program. Dropping it detaches the program.
 #[expect(dead_code, reason = "held, not read")]
@@ -45,45 +44,48 @@ pub enum Link {
     Classic(TracePointLink),
 }
 
-/// Loads the programs that follow the threads on and off the CPUs. Returns whether their stacks may be
-/// deep.
-pub fn load_switch(object: &mut Object, features: &Features) -> Result<bool, KernelError> {
-    object.load_chain(switch(features), features.deep_stacks)
+/// The programs that follow the threads on and off the CPUs.
+pub const fn switch(features: &Features) -> Chain {
+    if features.btf_tracepoints { SWITCH_BTF } else { SWITCH_CLASSIC }
 }
 
-/// Attaches what [`load_switch`] loaded.
+/// Attaches [`switch`].
 pub fn attach_switch(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
     attach(object, switch(features).entry, SWITCH)
 }
 
-/// Loads the program that follows the births of processes, so that the children of a wanted one are
-/// wanted.
-pub fn load_fork(object: &mut Object, features: &Features) -> Result<(), KernelError> {
-    let (name, kind) = fork(features);
-    object.load(name, kind)
+/// The program that follows the births of processes, so that the children of a wanted one are wanted.
+pub const fn fork(features: &Features) -> Wanted {
+    let (name, kind) = if features.btf_tracepoints {
+        (FORK_BTF, Kind::Btf(FORK))
+    } else {
+        (FORK_CLASSIC, Kind::Classic)
+    };
+    Wanted { name, kind, without: None }
 }
 
-/// Attaches what [`load_fork`] loaded.
+/// Attaches [`fork`].
 pub fn attach_fork(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
-    attach(object, fork(features).0, FORK)
+    attach(object, fork(features).name, FORK)
 }
 
-/// Loads the iterator that [`visit_sleepers`] runs. Returns whether it is there: `/proc` stands in for
-/// one that this kernel refuses.
-pub fn load_sleepers(object: &mut Object) -> Result<bool, KernelError> {
-    object.load_optional(SLEEPERS, Kind::TaskIterator, "threads asleep at the start have no stacks")
-}
+/// The iterator that [`visit_sleepers`] runs; `/proc` stands in for one that this kernel refuses.
+pub const SLEEPERS: Wanted = Wanted {
+    name: "sleepers",
+    kind: Kind::TaskIterator,
+    without: Some("threads asleep at the start have no stacks"),
+};
 
 /// Runs the iterator over all threads, once: it writes those that are off the CPU to the ring.
 pub fn visit_sleepers(object: &mut Object) -> Result<(), KernelError> {
-    let Program::Iter(iterator) = object.program_mut(SLEEPERS)? else {
-        return Err(unexpected(SLEEPERS));
+    let Program::Iter(iterator) = object.program_mut(SLEEPERS.name)? else {
+        return Err(unexpected(SLEEPERS.name));
     };
     let link = iterator.attach().and_then(|id| iterator.take_link(id));
-    let link = link.map_err(|e| failed(SLEEPERS, e))?;
+    let link = link.map_err(|e| failed(SLEEPERS.name, e))?;
     let mut tasks = link.into_file().map_err(|e| match e {
-        LinkError::SyscallError(e) => failed(SLEEPERS, ProgramError::SyscallError(e)),
-        other => attach_error(SLEEPERS, words(&other), ""),
+        LinkError::SyscallError(e) => failed(SLEEPERS.name, ProgramError::SyscallError(e)),
+        other => attach_error(SLEEPERS.name, words(&other), ""),
     })?;
     // The program prints nothing: reading is what drives it, and the end of the file is its end.
     let mut nothing = [0; 64];
@@ -97,18 +99,6 @@ pub fn visit_sleepers(object: &mut Object) -> Result<(), KernelError> {
                 return Err(KernelError::System { call: "read of a BPF iterator", source });
             }
         }
-    }
-}
-
-const fn switch(features: &Features) -> Chain {
-    if features.btf_tracepoints { SWITCH_BTF } else { SWITCH_CLASSIC }
-}
-
-const fn fork(features: &Features) -> (&'static str, Kind) {
-    if features.btf_tracepoints {
-        (FORK_BTF, Kind::Btf(FORK))
-    } else {
-        (FORK_CLASSIC, Kind::Classic)
     }
 }
 
