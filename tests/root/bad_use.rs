@@ -10,7 +10,7 @@ use profiler_tests::agent::{self, Run};
 use profiler_tests::program::Program;
 use profiler_tests::workload;
 
-use crate::host;
+use crate::host::{self, assert_within};
 
 /// The agent refused, said each of `words`, and left nothing in the directory.
 #[track_caller]
@@ -140,9 +140,10 @@ fn two_agents_at_once() {
         .collect();
     for agent in agents {
         let recording = agent.join().unwrap().expect("each of two agents records");
-        let samples = recording.total("samples", |stack| stack.has("saturate_site")) as f64;
+        // Whatever else runs on the host: every CPU is busy, so every sample is due.
         let due = 99.0 * host::cpus() as f64 * recording.seconds();
-        assert!(samples > 0.9 * due, "{samples} of {due}");
+        assert_within("samples", recording.total("samples", |_| true), due as u64, 0.05);
+        assert!(recording.total("samples", |stack| stack.has("saturate_site")) > 0);
     }
 }
 
