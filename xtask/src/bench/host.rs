@@ -35,13 +35,12 @@ fn agent(time: Duration, cpus: u64) -> Result<()> {
         let (cpu, begun) = (agent.cpu()?, Instant::now());
         std::thread::sleep(time);
         let share = share(agent.cpu()? - cpu, begun);
-        let peak = agent.peak_mib()?;
         let recorded = agent.stop()?;
         let due = FREQUENCY as f64 * cpus as f64 * recorded.seconds;
         let received = recorded.total("samples") as f64;
         let name = format!("profiler-agent, {event}");
         show(&format!("{name}: CPU, steady state"), share, "% of one", "bar: 0.5");
-        show(&format!("{name}: peak RSS while recording"), peak, "MiB", "bar: 60 MB");
+        show(&format!("{name}: peak RSS"), recorded.peak_mib, "MiB", "bar: 60 MB");
         show(&format!("{name}: samples received"), received / due * 100.0, "% of due", "bar: 98");
     }
     Ok(())
@@ -66,7 +65,7 @@ fn perf(time: Duration, cpus: u64) -> Result<()> {
     let samples = samples_in(&data)? as f64;
     let due = FREQUENCY as f64 * cpus as f64 * seconds;
     show("perf record -g: CPU, steady state", share, "% of one", "");
-    show("perf record -g: peak RSS while recording", peak, "MiB", "");
+    show("perf record -g: peak RSS", peak, "MiB", "");
     show("perf record -g: samples received", samples / due * 100.0, "% of due", "");
     Ok(())
 }

@@ -72,6 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
             "profiler-agent",
         ]))?;
     }
+    warn_of_company()?;
     let _stats = stats::Switch::on()?;
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
     if wanted(Case::Sampling) {
@@ -85,6 +86,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Case::Host) {
         host::measure(args.seconds)?;
+    }
+    Ok(())
+}
+
+/// Says so when others use the host: their samples and switches are in the figures.
+fn warn_of_company() -> Result<()> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let load: f64 = text.split(' ').next().unwrap_or_default().parse()?;
+    if load > 0.5 {
+        println!("The host is not quiet (load {load}): the figures include what others do.");
     }
     Ok(())
 }

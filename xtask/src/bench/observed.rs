@@ -28,6 +28,8 @@ pub struct Recorded {
     pub stacks: Vec<Stack>,
     /// How long it was, in seconds.
     pub seconds: f64,
+    /// The agent's peak of memory in MiB, the naming and writing at the end included.
+    pub peak_mib: f64,
 }
 
 impl Recorded {
@@ -101,20 +103,24 @@ impl Observed {
         cpu(self.pid())
     }
 
-    /// Its peak of memory in MiB.
-    pub fn peak_mib(&self) -> Result<f64> {
-        peak_mib(self.pid())
-    }
-
     /// Ends the recording as Ctrl-C does, and reads it.
     pub fn stop(mut self) -> Result<Recorded> {
         sh::output(Command::new("kill").args(["-INT", &self.pid().to_string()]))?;
-        let status = self.child.wait()?;
+        let mut peak = 0.0_f64;
+        let status = wait::until("the agent to end", Duration::from_secs(60), || {
+            // It has none any more once it has ended.
+            peak = peak.max(peak_mib(self.pid()).unwrap_or_default());
+            Ok(self.child.try_wait()?)
+        })?;
         if !status.success() {
             bail!("the agent failed: {status}");
         }
         let profile = read(&self.file())?;
-        Ok(Recorded { stacks: stacks::of(&profile), seconds: profile.duration_nanos as f64 / 1e9 })
+        Ok(Recorded {
+            stacks: stacks::of(&profile),
+            seconds: profile.duration_nanos as f64 / 1e9,
+            peak_mib: peak,
+        })
     }
 
     fn file(&self) -> PathBuf {
