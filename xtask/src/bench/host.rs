@@ -1,6 +1,7 @@
 //! The whole host at 99 Hz: what the agent takes for itself, what arrives, and the same for
 //! `perf record` over the same load.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -61,18 +62,17 @@ fn perf(time: Duration, cpus: u64) -> Result<()> {
     // Without this perf would record for ever.
     sh::output(Command::new("kill").args(["-INT", &perf.id().to_string()]))?;
     perf.wait()?;
-    let (share, peak, seconds) = measured?;
-    let samples = samples_in(&data)? as f64;
+    let (share, peak) = measured?;
+    let (samples, seconds) = samples_in(&data)?;
     let due = FREQUENCY as f64 * cpus as f64 * seconds;
     show("perf record -g: CPU, steady state", share, "% of one", "");
     show("perf record -g: peak RSS", peak, "MiB", "");
-    show("perf record -g: samples received", samples / due * 100.0, "% of due", "");
+    show("perf record -g: samples received", samples as f64 / due * 100.0, "% of due", "");
     Ok(())
 }
 
-/// CPU share and peak of memory of a process over a while, and how long it was watched in all.
-fn watch(child: &mut Child, time: Duration) -> Result<(f64, f64, f64)> {
-    let started = Instant::now();
+/// CPU share and peak of memory of a process over a while.
+fn watch(child: &mut Child, time: Duration) -> Result<(f64, f64)> {
     std::thread::sleep(WARM_UP);
     if let Some(status) = child.try_wait()? {
         bail!("perf ended at once: {status}");
@@ -80,15 +80,21 @@ fn watch(child: &mut Child, time: Duration) -> Result<(f64, f64, f64)> {
     let (before, begun) = (cpu(child.id())?, Instant::now());
     std::thread::sleep(time);
     let share = share(cpu(child.id())? - before, begun);
-    Ok((share, peak_mib(child.id())?, started.elapsed().as_secs_f64()))
+    Ok((share, peak_mib(child.id())?))
 }
 
 fn share(cpu: Duration, since: Instant) -> f64 {
     cpu.as_secs_f64() / since.elapsed().as_secs_f64() * 100.0
 }
 
-fn samples_in(data: &std::path::Path) -> Result<u64> {
+/// How many samples a file of perf's has, and the seconds from the first to the last.
+fn samples_in(data: &Path) -> Result<(usize, f64)> {
     let script =
         sh::output(Command::new("perf").args(["script", "-F", "time", "-G", "-i"]).arg(data))?;
-    Ok(script.lines().filter(|line| !line.trim().is_empty()).count() as u64)
+    let times: Vec<f64> =
+        script.lines().filter_map(|line| line.trim().trim_end_matches(':').parse().ok()).collect();
+    let (first, last) = times
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(first, last), time| (first.min(*time), last.max(*time)));
+    Ok((times.len(), last - first))
 }
