@@ -1,12 +1,14 @@
 //! Which threads a recording wants: by process, by cgroup, by name.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::task_struct,
     helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm},
 };
 use profiler_common::record::COMM_LEN;
 
-use crate::{maps::TARGETS, regs::read_kernel, settings};
+use crate::{maps::TARGETS, opaque::clear, regs::read_kernel, settings};
 
 /// Whether the current thread, of process `pid`, is wanted.
 #[inline(always)]
@@ -51,9 +53,13 @@ fn wants_comm() -> bool {
     if count == 0 {
         return true;
     }
-    let mut comm = [0u64; 2];
-    // SAFETY: room for the 16 bytes of a name.
-    unsafe { bpf_get_current_comm((&raw mut comm).cast(), COMM_LEN as u32) };
+    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
+    clear(comm.as_mut_ptr());
+    // SAFETY: room for the 16 bytes of a name, which are zero.
+    let comm = unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
+        comm.assume_init()
+    };
     any_filter!(count, has_comm(comm))
 }
 

@@ -57,9 +57,7 @@ fn on_cpu_deep(ctx: PerfEventContext) {
 
 #[btf_tracepoint(function = "sched_switch")]
 fn switch_btf(ctx: BtfTracePointContext) {
-    if let Some(switch) = Switch::of_btf(&ctx) {
-        off_cpu::switch(&ctx, &TAIL_BTF, &switch);
-    }
+    off_cpu::switch(&ctx, &TAIL_BTF, &Switch::of_btf(&ctx));
 }
 
 #[btf_tracepoint(function = "sched_switch")]

@@ -12,7 +12,10 @@ use profiler_common::{
 
 use crate::{
     opaque::Unknown,
-    unwind::{leaf::CodeBytes, x86_64::WayOut},
+    unwind::{
+        leaf::{CodeBytes, Prologue},
+        x86_64::WayOut,
+    },
     walk::Walk,
     window::WINDOW_WORDS,
 };
@@ -82,7 +85,9 @@ pub struct Scratch {
     pub code: CodeBytes,
     /// For an answer that took many ways to find, so that the verifier follows only one from there.
     pub answer: Unknown,
-    /// How far that code was followed.
+    /// The local copy of the beginning of a function.
+    pub prologue: Prologue,
+    /// How far the code around the program counter was followed.
     pub way: WayOut,
     /// Registers that were read from a kernel stack.
     pub saved_regs: [u64; 16],

@@ -17,16 +17,12 @@ use profiler_common::{
 use crate::{
     emit, filter,
     maps::{self, Owner, Scratch, TAIL, THREADS, count},
-    opaque::load,
+    opaque::{clear, load},
     rate,
     record::{self, Ids},
     regs::{self, read_kernel},
     sample, settings,
 };
-
-/// Functions without a frame that are looked for: a thread that waits is deeper in the C library than
-/// one that runs (`usleep`, `nanosleep`, `clock_nanosleep`).
-pub const LEAVES: u32 = 3;
 
 /// What both tracepoints say.
 pub struct Switch {
@@ -57,7 +53,7 @@ mod bits {
 impl Switch {
     /// From `sched_switch(preempt, prev, next[, prev_state])`.
     #[inline(always)]
-    pub fn of_btf(ctx: &BtfTracePointContext) -> Option<Self> {
+    pub fn of_btf(ctx: &BtfTracePointContext) -> Self {
         let ctx = ctx.as_ptr();
         let (preempted, next) = (load!(u64, ctx, "0") & 0xff != 0, load!(u64, ctx, "16"));
         let state = if preempted {
@@ -70,13 +66,10 @@ impl Switch {
             read_kernel(&raw mut state, 4, from);
             state.into()
         };
-        let mut next_tid = 0u32;
-        if !read_kernel(&raw mut next_tid, 4, next.wrapping_add(settings::task_pid().into())) {
-            return None;
-        }
-        let state =
-            if state & (bits::EXITING | bits::DEAD) != 0 { None } else { Some(kind(state)) };
-        Some(Self { next_tid, state })
+        // Without the helper, at a fifth of its cost: the verifier knows the structure, and the offset.
+        let next = next.wrapping_add(settings::task_pid().into());
+        let next_tid = load!(u32, next, "0") as u32;
+        Self { next_tid, state: state_of(state) }
     }
 
     /// From the fields of `sched/sched_switch`: `prev_state` at 32, `next_pid` at 56.
@@ -194,6 +187,7 @@ fn carry(entry: &mut ThreadEntry, ns: u64) {
     skipped.ns += ns;
 }
 
+const SKIPPED_WORDS: usize = size_of::<[Skipped; THREAD_STATES]>() / 8;
 const STATE_MASK: u32 = THREAD_STATES as u32 - 1;
 const _: () = assert!(THREAD_STATES.is_power_of_two());
 
@@ -212,7 +206,7 @@ fn send_resume(entry: &mut ThreadEntry, tid: u32, blocked_at_ns: u64, now: u64) 
     };
     let sent = emit::resume(&mut record);
     if sent {
-        entry.skipped = [Skipped { blocks: 0, ns: 0 }; THREAD_STATES];
+        clear((&raw mut entry.skipped).cast::<[u64; SKIPPED_WORDS]>());
     }
     sent
 }
@@ -275,7 +269,7 @@ fn walk<C: EbpfContext>(
     let kernel = settings::block_kernel_stacks() && !runnable;
     scratch.needs = if kernel { record::KERNEL_STACK } else { 0 };
     let user = regs::of_current(scratch);
-    let walk = match sample::begin_user::<LEAVES>(user, scratch) {
+    let walk = match sample::begin_user(user, scratch) {
         Ok(walk) => {
             scratch.walk = walk;
             // SAFETY: the programs of the array take this context; nothing is left to drop.

@@ -33,6 +33,18 @@ pub fn hidden(value: u64) -> u64 {
     hidden
 }
 
+/// Makes words zero, one by one: LLVM would call a `memset` that goes byte by byte, and on arm64 kernels
+/// before 6.0 a program that calls functions may not make tail calls.
+#[inline(always)]
+pub fn clear<const N: usize>(words: *mut [u64; N]) {
+    let mut index = 0;
+    while index < N {
+        // SAFETY: within the words.
+        unsafe { words.cast::<u64>().add(index).write_volatile(0) }
+        index += 1;
+    }
+}
+
 /// 1 where `value` is 0, else 0, without a branch; for values below 2^63.
 #[inline(always)]
 pub fn is_zero(value: u64) -> u64 {
@@ -70,11 +82,14 @@ impl Unknown {
     }
 }
 
-/// A load of 2 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows
+/// A load of 2, 4 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows
 /// by its BTF. It refuses such a load when the compiler splits it into an addition and a load.
 macro_rules! load {
     (u64, $base:expr, $offset:literal) => {
         $crate::opaque::load!(@ "u64", $base, $offset)
+    };
+    (u32, $base:expr, $offset:literal) => {
+        $crate::opaque::load!(@ "u32", $base, $offset)
     };
     (u16, $base:expr, $offset:literal) => {
         $crate::opaque::load!(@ "u16", $base, $offset)

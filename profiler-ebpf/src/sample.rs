@@ -15,9 +15,6 @@ use crate::{
     window::Current,
 };
 
-/// Functions without a frame that are looked for: a library's own, and a wrapper of a system call.
-const LEAVES: u32 = 2;
-
 /// The clock hit.
 #[inline(always)]
 pub fn on_cpu(ctx: &PerfEventContext) {
@@ -39,7 +36,7 @@ pub fn on_cpu(ctx: &PerfEventContext) {
         None => (regs::of_current(scratch), record::KERNEL_STACK),
     };
     scratch.needs = needs;
-    let walk = match begin_user::<LEAVES>(user, scratch) {
+    let walk = match begin_user(user, scratch) {
         Ok(walk) => {
             scratch.walk = walk;
             // SAFETY: the programs of the array take this context; nothing is left to drop.
@@ -53,9 +50,9 @@ pub fn on_cpu(ctx: &PerfEventContext) {
 
 /// The beginning of the user's stack; or the walk that is over already, where there is none.
 #[inline(always)]
-pub fn begin_user<const LEAVES: u32>(user: UserSide, scratch: &mut Scratch) -> Result<Walk, Walk> {
+pub fn begin_user(user: UserSide, scratch: &mut Scratch) -> Result<Walk, Walk> {
     match user {
-        UserSide::At(regs) => Ok(Walk::begin::<LEAVES, _>(&regs, scratch, &Current)),
+        UserSide::At(regs) => Ok(Walk::begin(&regs, scratch, &Current)),
         UserSide::Absent => Err(Walk::over(WalkEnd::Absent)),
         UserSide::Unknown => {
             scratch.needs |= record::USER_STACK;

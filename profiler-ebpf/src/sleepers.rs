@@ -125,7 +125,7 @@ fn send(scratch: &mut Scratch, task: *mut task_struct) {
     let regs = unsafe { bpf_task_pt_regs(task) };
     let walk = match regs::of_task_regs(regs as *const c_void) {
         UserSide::At(regs) => {
-            scratch.walk = Walk::begin::<{ off_cpu::LEAVES }, _>(&regs, scratch, &OtherTask(task));
+            scratch.walk = Walk::begin(&regs, scratch, &OtherTask(task));
             let mut context = Context { task };
             // SAFETY: the callback takes this context.
             unsafe {

@@ -41,13 +41,9 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// At the innermost function with a frame: `LEAVES` at most may be called by it that have none.
+    /// At the innermost function with a frame; those that have none, further in, are recorded.
     #[inline(always)]
-    pub fn begin<const LEAVES: u32, M: Memory>(
-        regs: &UserRegs,
-        scratch: &mut Scratch,
-        memory: &M,
-    ) -> Self {
+    pub fn begin<M: Memory>(regs: &UserRegs, scratch: &mut Scratch, memory: &M) -> Self {
         let mut walk = Self {
             pc: regs.pc,
             sp: regs.sp,
@@ -55,7 +51,7 @@ impl Walk {
             ..Self::over(WalkEnd::DepthLimit)
         };
         if !regs.compat {
-            leaf::steps::<LEAVES, _>(&mut walk, regs, scratch, memory);
+            leaf::steps(&mut walk, regs, scratch, memory);
         }
         walk
     }

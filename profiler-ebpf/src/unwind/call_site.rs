@@ -1,6 +1,8 @@
 //! What the instruction before a return address called: evidence of which function a word on the
 //! stack belongs to.
 
+use core::mem::MaybeUninit;
+
 use super::x86_64_lengths::ENDBR64;
 use crate::{opaque::hidden, settings, window::Memory};
 
@@ -84,13 +86,14 @@ impl CallSite {
 /// Where an entry of the procedure linkage table of x86-64 leads to; `None` where there is no entry.
 #[inline(always)]
 pub fn linked<M: Memory>(memory: &M, entry: u64) -> Option<u64> {
-    let mut bytes = [0u64; 2];
-    if !memory.read(&raw mut bytes, 16, entry) {
+    let mut bytes = MaybeUninit::<[u64; 2]>::uninit();
+    if !memory.read(bytes.as_mut_ptr(), 16, entry) {
         return None;
     }
     // `jmp [rip + distance]`, with `bnd` (f2) and `endbr64` before it where there is CET.
     const JUMP: u64 = 0x25ff;
-    let [low, high] = bytes;
+    // SAFETY: read just now.
+    let [low, high] = unsafe { bytes.assume_init() };
     let (distance, end) = if low & 0xffff == JUMP {
         (low >> 16, 6)
     } else if low as u32 == ENDBR64 && (low >> 32) & 0xffff == JUMP {

@@ -10,7 +10,7 @@
 
 use crate::{
     maps::Scratch,
-    opaque::mask,
+    opaque::{clear, mask},
     regs::UserRegs,
     settings,
     unwind::{
@@ -35,26 +35,24 @@ pub const PROLOGUE_WORDS: usize = 8;
 /// The beginning of a function, up to a place in it; behind that, zeros.
 pub type Prologue = [u64; PROLOGUE_WORDS + 1];
 
+/// Functions without a frame, one called by the other, that are left at the end of a stack: `usleep`,
+/// `nanosleep`, `clock_nanosleep`.
+const MAX_LEAVES: u32 = 3;
 /// A function without a frame is no longer than this.
 const MAX_LEAF: u64 = 64 << 10;
 /// Words that are no further from the stack pointer point into the stack.
 const STACK: u64 = 16 << 20;
 
-/// Takes `walk` from functions without a frame, `LEAVES` of them at most, to the first one with
-/// a frame. Does nothing in the ordinary case.
+/// Takes `walk` from functions without a frame to the first one with a frame. Does nothing in the
+/// ordinary case.
 #[inline(always)]
-pub fn steps<const LEAVES: u32, M: Memory>(
-    walk: &mut Walk,
-    regs: &UserRegs,
-    scratch: &mut Scratch,
-    memory: &M,
-) {
+pub fn steps<M: Memory>(walk: &mut Walk, regs: &UserRegs, scratch: &mut Scratch, memory: &M) {
     cover_top(walk, scratch, memory);
     if settings::is_arm() {
         return arm64_step(walk, regs, scratch, memory);
     }
     let mut count = 0;
-    while count < LEAVES {
+    while count < MAX_LEAVES {
         if !x86_64_step(walk, count == 0, scratch, memory) {
             return;
         }
@@ -155,7 +153,7 @@ fn word<M: Memory>(walk: &Walk, scratch: &Scratch, memory: &M, address: u64) -> 
 #[inline(always)]
 fn enters<M: Memory>(
     walk: &Walk,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
     memory: &M,
     pc: u64,
     target: Option<u64>,
@@ -170,12 +168,13 @@ fn enters<M: Memory>(
         return false;
     }
     const MOST: u64 = 8 * PROLOGUE_WORDS as u64 - 1;
-    let mut prologue: Prologue = [0; PROLOGUE_WORDS + 1];
+    let prologue = &mut scratch.prologue;
+    clear(prologue);
     let len = mask::<MOST>(if inside > MOST { MOST } else { inside });
     if !memory.read(prologue.as_mut_ptr(), len as u32, entry) {
         return false;
     }
-    !if settings::is_arm() { arm64::makes_frame(&prologue) } else { x86_64::makes_frame(&prologue) }
+    !if settings::is_arm() { arm64::makes_frame(prologue) } else { x86_64::makes_frame(prologue) }
 }
 
 /// Whether a function that begins less than `inside` bytes before `pc` made the frame that there is:
