@@ -40,6 +40,8 @@ pub type Prologue = [u64; PROLOGUE_WORDS + 1];
 const MAX_LEAVES: u32 = 3;
 /// A function without a frame is no longer than this.
 const MAX_LEAF: u64 = 64 << 10;
+/// A call that entered a function not this far before a place has probably entered the one around it.
+const NEAR: u64 = 2 << 10;
 /// Words that are no further from the stack pointer point into the stack.
 const STACK: u64 = 16 << 20;
 
@@ -102,7 +104,8 @@ fn x86_64_step<M: Memory>(
     walk.sp = place.wrapping_add(8);
     walk.fp = fp.unwrap_or(0);
     // A call through a linkage table came from another binary.
-    !saved.keeps_frames && target.is_some_and(|entry| pc.wrapping_sub(entry) < MAX_LEAF)
+    let same_binary = target.is_some_and(|entry| pc.wrapping_sub(entry) < MAX_LEAF);
+    !saved.keeps_frames && same_binary && !has_frame(walk, scratch, memory, address, NEAR)
 }
 
 /// Whether the top of the stack could be what a function without a frame has there: a return address,
@@ -164,7 +167,7 @@ fn enters<M: Memory>(
         entry = linked;
     }
     let inside = pc.wrapping_sub(entry);
-    if inside >= MAX_LEAF || is_framed_later(walk, scratch, memory, pc, inside) {
+    if inside >= MAX_LEAF || has_frame(walk, scratch, memory, pc, inside) {
         return false;
     }
     const MOST: u64 = 8 * PROLOGUE_WORDS as u64 - 1;
@@ -177,10 +180,10 @@ fn enters<M: Memory>(
     !if settings::is_arm() { arm64::makes_frame(prologue) } else { x86_64::makes_frame(prologue) }
 }
 
-/// Whether a function that begins less than `inside` bytes before `pc` made the frame that there is:
-/// then that one is the innermost.
+/// Whether the frame that there is was made by a function that begins less than `inside` bytes before
+/// `pc`: then `pc` is in that one.
 #[inline(always)]
-fn is_framed_later<M: Memory>(
+fn has_frame<M: Memory>(
     walk: &Walk,
     scratch: &Scratch,
     memory: &M,
