@@ -13,7 +13,7 @@ use profiler_common::{
 use crate::{
     opaque::Unknown,
     unwind::{
-        leaf::{CodeBytes, Prologue},
+        code::{CodeBytes, Prologue},
         x86_64::WayOut,
     },
     walk::Walk,

@@ -1,18 +1,37 @@
 //! Operations that the compiler must not see through, because the verifier has to find them where
 //! they stand.
+//!
+//! On other processors, where tests of the code that needs them run, they are plain arithmetic.
 
-use core::arch::asm;
+/// One instruction on a register and a constant; on other processors, nothing.
+macro_rules! arithmetic {
+    ($instruction:literal, $value:expr, const $constant:expr) => {{
+        #[cfg(target_arch = "bpf")]
+        {
+            let mut value: u64 = $value;
+            // SAFETY: arithmetic on one register.
+            unsafe {
+                core::arch::asm!(
+                    $instruction,
+                    inout(reg) value, const $constant,
+                    options(pure, nomem, nostack)
+                );
+            }
+            value
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        $value
+    }};
+}
 
 /// `value & MASK`, right before the access that it bounds. A plain `&` may be moved, or dropped as
 /// needless, and kernels up to 6.1 then refuse the access.
 #[inline(always)]
 pub fn mask<const MASK: u64>(value: u64) -> u64 {
-    let mut masked = value;
-    // SAFETY: arithmetic on one register.
-    unsafe {
-        asm!("{0} &= {1}", inout(reg) masked, const MASK, options(pure, nomem, nostack));
+    if cfg!(not(target_arch = "bpf")) {
+        return value & MASK;
     }
-    masked
+    arithmetic!("{0} &= {1}", value, const MASK)
 }
 
 /// The element of `slice` at `index & MASK`.
@@ -24,13 +43,12 @@ pub fn masked<const MASK: u64, T, const N: usize>(slice: &mut [T; N], index: u64
 }
 
 /// Hides from the compiler what it knows of a value, so that it makes no other code of it.
+///
+/// An addition, not nothing: LLVM writes line information for it, and the kernel refuses two for one
+/// instruction.
 #[inline(always)]
 pub fn hidden(value: u64) -> u64 {
-    let hidden;
-    // A move, not nothing: LLVM writes line information for it, and two for one place are refused.
-    // SAFETY: copies one register.
-    unsafe { asm!("{0} = {1}", out(reg) hidden, in(reg) value, options(pure, nomem, nostack)) };
-    hidden
+    arithmetic!("{0} += {1}", value, const 0)
 }
 
 /// Makes words zero, one by one: LLVM would call a `memset` that goes byte by byte, and on arm64 kernels
@@ -45,17 +63,19 @@ pub fn clear<const N: usize>(words: *mut [u64; N]) {
     }
 }
 
-/// 1 where `value` is 0, else 0, without a branch; for values below 2^63.
+/// 1 where `value` is 0, else 0, for values below 2^63. LLVM would make a branch of it.
 #[inline(always)]
 pub fn is_zero(value: u64) -> u64 {
-    let mut below = value.wrapping_sub(1);
-    // SAFETY: arithmetic on one register; LLVM would make a branch of it.
-    unsafe { asm!("{0} >>= 63", inout(reg) below, options(pure, nomem, nostack)) };
-    below
+    let below = value.wrapping_sub(1);
+    if cfg!(not(target_arch = "bpf")) {
+        return below >> 63;
+    }
+    arithmetic!("{0} >>= {1}", below, const 63)
 }
 
 /// A word of a map value that the verifier knows nothing of, whatever was written: the compiler keeps
 /// no copy in a register, where its value would be followed on every path.
+#[derive(Default)]
 #[repr(transparent)]
 pub struct Unknown(u64);
 

@@ -1,14 +1,14 @@
 //! What the code of arm64 from a program counter on does to the link register, up to its `ret`: so it
 //! is known whether that still, or again, holds the return address.
 
-use super::leaf::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue};
-use crate::opaque::{hidden, mask};
+use super::code::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue, bytes};
+use crate::opaque::hidden;
 
 /// Instructions that are followed.
 const MAX_INSTRUCTIONS: u32 = 16;
 
 /// What the code says.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The link register holds the return address.
     Returns,
@@ -102,10 +102,5 @@ pub fn makes_frame(prologue: &Prologue) -> bool {
 /// The instruction at a byte's position.
 #[inline(always)]
 fn instruction(code: &CodeBytes, at: u64) -> u64 {
-    const LAST: u64 = 15;
-    const { assert!(size_of::<CodeBytes>() / 8 > LAST as usize) };
-    let index = mask::<LAST>(at >> 3) as usize;
-    // SAFETY: the masked index is less than the length, as asserted.
-    let word = unsafe { *code.get_unchecked(index) };
-    (word >> ((at & 4) * 8)) & 0xffff_ffff
+    bytes(code, at) & 0xffff_ffff
 }

@@ -16,24 +16,13 @@ use crate::{
     unwind::{
         arm64,
         call_site::{self, CallSite},
+        code::{BEFORE, CODE_BYTES, CodeBytes, PROLOGUE_WORDS},
         may_be_code, plain_address,
         x86_64::{self, Saved},
     },
     walk::{self, Walk},
     window::Memory,
 };
-
-/// The code around a program counter: [`CODE_BYTES`], and zeros.
-pub type CodeBytes = [u64; 17];
-/// Bytes of code that are copied.
-pub const CODE_BYTES: u64 = 72;
-/// How many of them lie before the program counter, if they are in its page.
-const BEFORE: u64 = 8;
-
-/// Words at the beginning of a function in which its frame is made.
-pub const PROLOGUE_WORDS: usize = 8;
-/// The beginning of a function, up to a place in it; behind that, zeros.
-pub type Prologue = [u64; PROLOGUE_WORDS + 1];
 
 /// Functions without a frame, one called by the other, that are left at the end of a stack: `usleep`,
 /// `nanosleep`, `clock_nanosleep`.
@@ -183,13 +172,7 @@ fn enters<M: Memory>(
 /// Whether the frame that there is was made by a function that begins less than `inside` bytes before
 /// `pc`: then `pc` is in that one.
 #[inline(always)]
-fn has_frame<M: Memory>(
-    walk: &Walk,
-    scratch: &Scratch,
-    memory: &M,
-    pc: u64,
-    inside: u64,
-) -> bool {
+fn has_frame<M: Memory>(walk: &Walk, scratch: &Scratch, memory: &M, pc: u64, inside: u64) -> bool {
     let Some(address) = framed(walk, scratch) else { return false };
     let start = call_site::read(memory, address).target(memory);
     start.is_some_and(|start| pc.wrapping_sub(start) < inside)

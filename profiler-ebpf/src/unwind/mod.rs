@@ -2,6 +2,7 @@
 
 mod arm64;
 mod call_site;
+pub mod code;
 pub mod frame_pointer;
 pub mod leaf;
 pub mod x86_64;

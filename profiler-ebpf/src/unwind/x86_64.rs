@@ -5,16 +5,17 @@
 //! way from one place to a `ret` takes the same words off the stack.
 
 use super::{
-    leaf::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue},
+    code::{CODE_BYTES, CodeBytes, PROLOGUE_WORDS, Prologue, bytes},
     x86_64_lengths::{self as lengths, ENDBR64},
 };
-use crate::opaque::{Unknown, mask};
+use crate::opaque::Unknown;
 
 /// Instructions that are followed.
 const MAX_INSTRUCTIONS: u32 = 10;
 
 /// How far the code was followed. Kept in the scratch, so that all instructions look alike to the
 /// verifier.
+#[derive(Default)]
 #[repr(C)]
 pub struct WayOut {
     /// Where in the code bytes the next instruction is.
@@ -213,18 +214,6 @@ fn sign_extended_32(bytes: u64) -> u64 {
     bytes as i32 as i64 as u64
 }
 
-/// The 8 bytes at a byte's position; beyond the end, zeros.
-#[inline(always)]
-pub fn bytes(code: &CodeBytes, at: u64) -> u64 {
-    const LAST: u64 = 15;
-    const { assert!(size_of::<CodeBytes>() / 8 > LAST as usize + 1) };
-    let index = mask::<LAST>(at >> 3) as usize;
-    // SAFETY: the masked index and the next are less than the length, as asserted.
-    let (low, high) = unsafe { (*code.get_unchecked(index), *code.get_unchecked(index + 1)) };
-    let shift = (at & 7) * 8;
-    (low >> shift) | ((high << 1) << (63 - shift))
-}
-
 /// `syscall` ends right before byte `at`.
 #[inline(always)]
 pub fn follows_syscall(code: &CodeBytes, at: u64) -> bool {
@@ -255,6 +244,7 @@ fn moves(word: u64) -> u64 {
 #[inline(always)]
 fn equal_bytes(word: u64, byte: u64) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
+    const REST: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let differs = word ^ (byte * LOW);
-    !(((differs & (0x7f * LOW)) + 0x7f * LOW) | differs | 0x7f * LOW)
+    !(((differs & REST) + REST) | differs | REST)
 }
