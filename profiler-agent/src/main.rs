@@ -22,10 +22,23 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("profiler-agent: {error:#}");
+            eprintln!("profiler-agent: {}", message(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, each said once: the library's errors name their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
 }
 
 /// The log goes to standard error, since profiles may go to standard output. Libraries speak only of

@@ -15,11 +15,11 @@ const DEFAULT_OUTPUT: &str = "flame.svg";
 
 const EXAMPLES: &str = "\
 Examples:
-  profiler-agent record                                   ten seconds of the whole host, on CPU, to flame.svg
-  profiler-agent record --event wall                      on CPU and blocked, side by side under each thread
-  profiler-agent record --pid 4242 --event off-cpu        where one process waits
-  profiler-agent record --duration 60s --output host.pb.gz    for `report` or `go tool pprof`
-  profiler-agent record --output build.svg -- make -j4    a command with its children, to its end";
+  profiler-agent record                              ten seconds of the whole host, on CPU
+  profiler-agent record --event wall                 on CPU and blocked, side by side
+  profiler-agent record --pid 4242 --event off-cpu   where one process waits
+  profiler-agent record --duration 60s -o x.pb.gz    for `report` or `go tool pprof`
+  profiler-agent record -o build.svg -- make -j4     a command and its children, to the end";
 
 /// Record what the host, some processes or one command does, and write a profile or a flame graph.
 #[derive(Args, Clone, Debug)]

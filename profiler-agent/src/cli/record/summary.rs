@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use profiler_proto::pprof::Profile;
 
 use super::setup::Setup;
+use crate::model::choice::EventChoice;
 use crate::model::frame::Frame;
 use crate::pipeline::Recording;
 use crate::view::{self, Options, Time};
@@ -28,6 +29,9 @@ fn text(setup: &Setup, recording: &Recording, profile: &Profile) -> String {
         let _ = writeln!(text, "  note: {problem}");
     }
     let event = recording.facts.event;
+    if event == EventChoice::OnCpu && recording.window.is_empty() {
+        let _ = writeln!(text, "  nothing was on a CPU; `--event off-cpu` shows where it waits");
+    }
     let kinds = [
         (event.on_cpu(), Time::OnCpu, "hottest on CPU"),
         (event.off_cpu(), Time::OffCpu, "blocked longest in"),
