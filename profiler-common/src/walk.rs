@@ -6,8 +6,8 @@ wire_enum! {
     /// Why the walk of one stack ended. Only [`WalkEnd::Complete`] and [`WalkEnd::Absent`] mean that
     /// nothing is missing.
     WalkEnd {
-        /// The outermost frame was reached: a return address or a frame pointer of zero, or the
-        /// kernel's own walker came to its end.
+        /// The outermost frame was reached: a return address or a frame pointer of zero, the caller of
+        /// `main`, or the end of the kernel's own walk.
         Complete = 0, "complete";
         /// There was no stack of this kind: a kernel thread has no user stack, a sample that hit
         /// user code has no kernel stack.

@@ -132,7 +132,9 @@ fn send(scratch: &mut Scratch, task: *mut task_struct) {
                 let context = (&raw mut context).cast();
                 bpf_loop(USER_FRAMES_DEEP, step as *mut c_void, context, 0);
             }
-            scratch.walk
+            let mut walk = scratch.walk;
+            walk.judge_end(&OtherTask(task));
+            walk
         }
         _ => Walk::over(WalkEnd::Absent),
     };

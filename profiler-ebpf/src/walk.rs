@@ -82,11 +82,29 @@ impl Walk {
         }
     }
 
+    /// A chain that ends in the caller of `main` is whole, though a C library without frame pointers
+    /// lets it break there: further out is only what starts a program.
+    #[inline(always)]
+    pub fn judge_end<M: Memory>(&mut self, memory: &M) {
+        if self.end == WalkEnd::BrokenChain.raw() && called_main(memory, self.pc) {
+            self.end = WalkEnd::Complete.raw();
+        }
+    }
+
     #[inline(always)]
     fn end(&mut self, end: WalkEnd) -> bool {
         self.end = end.raw();
         true
     }
+}
+
+/// Whether the call before `return_address` was that of `main`, as it is in glibc and musl on x86-64:
+/// `exit(main(…))`, where `mov edi, eax; call exit` follows.
+#[inline(always)]
+fn called_main<M: Memory>(memory: &M, return_address: u64) -> bool {
+    const EXIT: u64 = 0xe8_c789;
+    let mut next = 0u64;
+    !settings::is_arm() && memory.read(&raw mut next, 8, return_address) && next & 0xff_ffff == EXIT
 }
 
 /// 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
@@ -138,6 +156,7 @@ pub fn tail<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, owner: Owner) {
             unsafe { programs.tail_call(ctx, next) };
         }
     }
+    walk.judge_end(&Current);
     record::finish(ctx, scratch, &walk);
 }
 
@@ -150,7 +169,8 @@ pub fn deep<C: EbpfContext>(ctx: &C, owner: Owner) {
     // SAFETY: the callback takes no context.
     unsafe { bpf_loop(ITERATIONS, step as *mut c_void, core::ptr::null_mut(), 0) };
     let Some(scratch) = maps::scratch(owner) else { return };
-    let walk = scratch.walk;
+    let mut walk = scratch.walk;
+    walk.judge_end(&Current);
     record::finish(ctx, scratch, &walk);
 }
 
