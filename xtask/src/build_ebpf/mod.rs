@@ -3,6 +3,7 @@
 //! The object is committed with a manifest, so that a plain `cargo build` needs neither a BPF
 //! toolchain nor a nightly compiler. `--check` tells when the two are no longer what the sources say.
 
+mod back_edges;
 mod manifest;
 mod normalize;
 mod toolchain;
@@ -57,6 +58,7 @@ fn build() -> Result<()> {
 fn compile(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let built = toolchain.build()?;
     let object = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    back_edges::check(&object)?;
     normalize::normalize(&object)
 }
 

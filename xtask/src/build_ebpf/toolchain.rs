@@ -176,10 +176,16 @@ fn version(command: &mut Command) -> Result<String> {
 
 /// Compiler flags: the linker, BTF, and nothing of this machine in the object.
 fn flags(workspace: &Path) -> Result<Vec<String>> {
-    let mut flags: Vec<String> =
-        ["-Clinker=bpf-linker", "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"]
-            .map(str::to_owned)
-            .into();
+    let mut flags: Vec<String> = [
+        "-Clinker=bpf-linker",
+        "-Ctarget-cpu=v3",
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // Else loops may be turned in a way that old kernels refuse: see `back_edges`.
+        "-Clink-arg=--llvm-args=-disable-block-placement",
+    ]
+    .map(str::to_owned)
+    .into();
     flags.push(format!("--remap-path-prefix={}=/profiler-agent", workspace.display()));
     for registry in registries()? {
         flags.push(format!("--remap-path-prefix={}=/registry", registry.display()));
