@@ -69,8 +69,6 @@ pub struct Settings {
     pub task_comm: u32,
     /// `task_struct.on_cpu`, 0 where the kernel has none.
     pub task_on_cpu: u32,
-    /// `task_struct.flags`: bit `PF_KTHREAD` tells a kernel thread.
-    pub task_flags: u32,
     /// `task_struct.cgroups`, for threads that sleep when a recording begins; likewise those below.
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp`.
@@ -104,6 +102,8 @@ pub struct Settings {
     pub comm_count: u32,
     /// Blocks of which a CPU keeps the stack in one tick; the rest are skipped at random.
     pub blocks_per_tick: u32,
+    /// Padding.
+    pub _pad: u32,
     /// Shorter blocks are only counted, ns.
     pub min_block_ns: u64,
     /// Cgroups that are wanted.
@@ -124,7 +124,6 @@ impl Settings {
         task_tgid: 0,
         task_comm: 0,
         task_on_cpu: 0,
-        task_flags: 0,
         task_cgroups: 0,
         css_set_cgroup: 0,
         cgroup_kn: 0,
@@ -141,6 +140,7 @@ impl Settings {
         cgroup_count: 0,
         comm_count: 0,
         blocks_per_tick: 0,
+        _pad: 0,
         min_block_ns: 0,
         cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
         comms: [[0; COMM_LEN]; MAX_FILTERS],

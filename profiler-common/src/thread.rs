@@ -46,7 +46,7 @@ pub struct ThreadEntry {
     pub pid: u32,
     /// A [`ThreadState`].
     pub state: u32,
-    /// 1 when a [`crate::record::BlockRecord`] with its stack went up, 0 when none did.
+    /// 1 when a [`crate::record::StackRecord`] with its stack went up, 0 when none did.
     pub kept: u32,
     /// Padding.
     pub _pad: u32,

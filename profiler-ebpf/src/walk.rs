@@ -1,9 +1,9 @@
 //! The walk of a user stack: picks the step for the code at hand, bounds the depth, and says why it
 //! ended.
 //!
-//! A program does four frames and calls the next, its own continuation: more in one
-//! program would be as fast, but newer verifiers go through every path of it. Tail calls end at 33, so
-//! past [`USER_FRAMES_BASE`] the last one is to a program that loops, on kernels that can.
+//! A program does four frames and calls the next, its own continuation: more in one program would be as
+//! fast, but newer verifiers go through every path of it. Tail calls end at 33, so past
+//! [`USER_FRAMES_BASE`] the last one is to a program that loops, on kernels that can.
 
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
 use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd};

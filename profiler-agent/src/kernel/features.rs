@@ -46,8 +46,6 @@ pub struct TaskLayout {
     pub comm: u32,
     /// `task_struct.on_cpu`; 0 where the kernel has none (a kernel without SMP).
     pub on_cpu: u32,
-    /// `task_struct.flags`.
-    pub flags: u32,
     /// Where the user's registers begin in a task's kernel stack.
     pub stack_regs: u32,
     /// The way from a task to its cgroup.
@@ -146,7 +144,6 @@ impl TaskLayout {
             tgid: task("tgid")?,
             comm: task("comm")?,
             on_cpu: task("on_cpu").unwrap_or(0),
-            flags: task("flags")?,
             cgroup: CgroupLayout::read(btf).unwrap_or_default(),
             stack_regs: stack_size.checked_sub(btf.structure("pt_regs")?.size())?,
         })
@@ -219,9 +216,7 @@ mod tests {
         let btf = Btf::of_kernel().unwrap().expect("this machine's kernel has no BTF");
         let layout = TaskLayout::read(&btf).expect("its BTF describes task_struct");
         let size = btf.structure("task_struct").unwrap().size();
-        for offset in
-            [layout.stack, layout.state, layout.pid, layout.tgid, layout.comm, layout.flags]
-        {
+        for offset in [layout.stack, layout.state, layout.pid, layout.tgid, layout.comm] {
             assert!(offset < size, "{layout:?}");
         }
         assert_eq!(layout.tgid, layout.pid + 4);
