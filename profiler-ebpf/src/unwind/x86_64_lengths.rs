@@ -30,10 +30,14 @@ const PREFIX: u8 = 0x40;
 /// Of such a prefix: it makes constants of 4 bytes 2 bytes long.
 const SHORT: u8 = 0x01;
 
+// Not mangled: the names stand in the object's BTF, and a mangled one holds a hash of the crate's path.
+
 /// By opcode, then by second opcode behind 0F.
+#[unsafe(no_mangle)]
 static OPCODES: [u8; 512] = opcodes();
 
 /// By ModRM byte: its length with what belongs to it.
+#[unsafe(no_mangle)]
 static MODRM_LENGTHS: [u8; 256] = modrm_lengths();
 
 const fn opcodes() -> [u8; 512] {
