@@ -73,7 +73,8 @@ pub struct ResumeRecord {
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// `time_ns` of the block that ends here.
+    /// `time_ns` of the block that ends here; 0 where none does: the thread dies, and this is what it
+    /// carried.
     pub blocked_at_ns: u64,
     /// When the thread came back.
     pub resumed_at_ns: u64,

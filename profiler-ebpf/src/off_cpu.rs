@@ -121,8 +121,7 @@ pub fn switch<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, switch: &Swit
         return; // idle
     }
     let Some(state) = switch.state else {
-        let _ = THREADS.remove(ids.tid);
-        return;
+        return forget(ids.tid, &mut clock);
     };
     if !filter::wants_current(ids.pid) {
         count(Counter::Filtered, 1);
@@ -177,6 +176,19 @@ fn resume(tid: u32, clock: &mut Clock) {
         count(Counter::ResumesLost, 1);
         carry(entry, ns);
     }
+}
+
+/// A thread dies: what it carries goes up with it.
+#[inline(always)]
+fn forget(tid: u32, clock: &mut Clock) {
+    let Some(entry) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: an entry is removed only by its own thread, which is here.
+    let entry = unsafe { &mut *entry };
+    let carries = entry.skipped.iter().fold(0, |blocks, skipped| blocks | skipped.blocks) != 0;
+    if carries && !send_resume(entry, tid, 0, clock.now()) {
+        count(Counter::ResumesLost, 1);
+    }
+    let _ = THREADS.remove(tid);
 }
 
 /// Adds to what the thread carries: time without a stack.

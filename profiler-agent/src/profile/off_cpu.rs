@@ -81,7 +81,9 @@ impl OffCpu {
         let thread = block.as_ref().map(|b| &b.thread);
         self.add_skipped((resume.pid, resume.tid), thread, &resume.skipped);
         let Some(block) = block else {
-            self.losses.add("blocks_lost_without_begin", 1);
+            // Without a block, a thread that died has told what it carried.
+            let lost = (resume.blocked_at_ns != 0).into();
+            self.losses.add("blocks_lost_without_begin", lost);
             return None;
         };
         self.open.remove(&resume.tid);
