@@ -6,6 +6,7 @@ use profiler_common::counter::Counter;
 use profiler_common::thread::ThreadEntry;
 
 use super::error::KernelError;
+use super::followed::Change;
 use super::load::words;
 use super::ring::Ring;
 use crate::model::choice::EventChoice;
@@ -80,6 +81,19 @@ impl Maps {
         pids.iter().try_for_each(|pid| self.targets.insert(pid, 1, 0)).map_err(failed)
     }
 
+    /// Keeps up with a followed process that was born or has ended. A birth that finds the table full was
+    /// counted by the kernel side.
+    pub fn follow(&mut self, change: Change) -> Result<(), KernelError> {
+        let result = match change {
+            Change::Want(pid) => self.targets.insert(pid, 1, 0),
+            Change::Forget(pid) => self.targets.remove(&pid),
+        };
+        match result {
+            Err(MapError::SyscallError(e)) if is_full_or_unknown(&e.io_error) => Ok(()),
+            other => other.map_err(failed),
+        }
+    }
+
     /// Remembers a thread as off the CPU, unless the programs know it already. Returns whether it was
     /// new.
     pub fn remember(&mut self, tid: u32, entry: ThreadEntry) -> Result<bool, KernelError> {
@@ -110,6 +124,10 @@ impl Maps {
 /// Whether a counter tells of something that the recording does not contain.
 const fn is_loss(counter: Counter) -> bool {
     !matches!(counter, Counter::Samples | Counter::Blocks | Counter::Filtered)
+}
+
+fn is_full_or_unknown(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::E2BIG))
 }
 
 fn is_full_or_known(error: &std::io::Error) -> bool {

@@ -39,6 +39,7 @@ mod tracepoints;
 
 mod ending;
 mod facts;
+mod followed;
 mod merge;
 mod pace;
 mod ring;

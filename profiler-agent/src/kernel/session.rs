@@ -10,6 +10,7 @@ use super::ending::cut_off;
 use super::error::KernelError;
 pub use super::facts::Facts;
 use super::features::Features;
+use super::followed::Followed;
 use super::load::{Chain, Kind, Object, Wanted};
 use super::maps::{MapSizes, Maps};
 use super::merge::Merge;
@@ -47,6 +48,7 @@ pub struct Session {
     sideband: Sideband,
     ring: Ring,
     scheduler: Option<SchedulerText>,
+    followed: Option<Followed>,
     maps: Maps,
     merge: Merge,
     waiter: Waiter,
@@ -100,6 +102,7 @@ impl Session {
             sideband,
             ring,
             scheduler,
+            followed: follows_forks(plan).then(|| Followed::new(&plan.pids)),
             maps,
             waiter,
             cpus,
@@ -158,7 +161,12 @@ impl Session {
             tracing::warn!("a CPU that came or went is not followed: {error}");
             self.cpus_missed += 1;
         }
+        let known = events.len();
         self.merge.release(now.saturating_sub(SETTLED_NS), events);
+        if let Some(followed) = &mut self.followed {
+            let changes = events.iter().skip(known).filter_map(|event| followed.apply(event));
+            changes.into_iter().try_for_each(|change| self.maps.follow(change))?;
+        }
         Ok(())
     }
 
