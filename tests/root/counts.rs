@@ -81,3 +81,12 @@ fn a_command_hands_on_its_exit_code() {
         assert_eq!(run.unwrap().status.code(), Some(code));
     }
 }
+
+#[test]
+fn a_command_may_have_more_children_than_the_table_of_wanted_processes_has_room_for() {
+    let _host = host::claim();
+    // 8,192 fit at once.
+    let script = "i=0; while [ $i -lt 9000 ]; do /bin/true; i=$((i+1)); done";
+    let recording = agent::record(&["--", "sh", "-c", script]).unwrap();
+    assert_eq!(recording.count("processes_lost_target_table_full"), 0);
+}
