@@ -93,7 +93,9 @@ impl Observed {
         let mut runs = BTreeMap::new();
         for (id, now) in after {
             let earlier = before.get(&id).copied().unwrap_or_default();
-            runs.insert(stats::name(id)?, now.since(earlier));
+            if let Some(name) = stats::name(id) {
+                runs.insert(name, now.since(earlier));
+            }
         }
         Ok(runs)
     }

@@ -6,8 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::sh;
-
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// The kernel's counting of BPF run time, on while this lives and then as it was before.
@@ -72,13 +70,14 @@ pub fn programs(pid: u32) -> Result<BTreeMap<u32, Runs>> {
     Ok(programs)
 }
 
-/// The name of a program.
-pub fn name(id: u32) -> Result<String> {
-    let text = sh::output(Command::new("bpftool").args(["prog", "show", "id", &id.to_string()]))?;
+/// The name of a program; `None` when it has gone, as those that only probed the kernel do.
+pub fn name(id: u32) -> Option<String> {
+    let shown =
+        Command::new("bpftool").args(["prog", "show", "id", &id.to_string()]).output().ok()?;
+    let text = String::from_utf8(shown.stdout).ok()?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    let name = words.windows(2).find_map(|pair| match pair {
+    words.windows(2).find_map(|pair| match pair {
         ["name", name] => Some((*name).to_owned()),
         _ => None,
-    });
-    Ok(name.unwrap_or_default())
+    })
 }
