@@ -14,6 +14,7 @@
 mod bad_use;
 mod chains;
 mod counts;
+mod filters;
 mod host;
 mod hostile;
 mod leftovers;
