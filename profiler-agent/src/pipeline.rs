@@ -141,6 +141,12 @@ fn collect(
             (p.samples, p.lost, p.elapsed) = (line.taken, lost, began.elapsed());
         });
     }
+    let fill = session.ring_fill();
+    tracing::info!(
+        peak_bytes = fill.peak_bytes,
+        capacity_bytes = fill.capacity_bytes,
+        "ring buffer"
+    );
     let facts = session.facts().clone();
     let ending = session.stop()?;
     Ok(line.finish(facts, ending))
