@@ -8,11 +8,13 @@
 //! - [`settings`]: what the loader tells the programs before they are verified.
 //! - [`record`]: what the programs send up the ring buffer.
 //! - [`walk`]: why the walk of a stack ended.
+//! - [`native`]: the tables by which native code is unwound, and how both sides read them.
 //! - [`thread`]: why a thread is off the CPU, and what is remembered of it meanwhile.
 //! - [`counter`]: what the programs count of themselves, losses first.
 #![no_std]
 
 pub mod counter;
+pub mod native;
 pub mod record;
 pub mod settings;
 pub mod thread;

@@ -26,6 +26,12 @@ wire_enum! {
         /// The thread slept since before the recording began and this kernel (before 5.18) cannot
         /// read its user stack.
         AsleepSinceBefore = 7, "asleep_since_before_recording";
+        /// The code at this point has no unwind rows, and keeps no frame pointer either.
+        NoRows = 8, "no_unwind_rows";
+        /// The mapping at this point, or its unwind table, was not known yet when the stack was walked.
+        NotReady = 9, "unwind_rows_not_ready";
+        /// The unwind rows at this point led off the stack.
+        BadRow = 10, "bad_unwind_row";
     }
 }
 
@@ -41,6 +47,16 @@ pub const USER_FRAMES_BASE: u32 = 120;
 
 /// User frames where `bpf_loop` continues after the last tail call (used from kernel 6.1 on).
 pub const USER_FRAMES_DEEP: u32 = 512;
+
+/// Bits of a user frame's word that are its address.
+pub const FRAME_ADDRESS: u64 = (1 << 56) - 1;
+
+/// Bit of a user frame's word: the address is where the thread was, not where it would return to. So is
+/// that of the innermost frame, and of one that a signal interrupted.
+pub const FRAME_EXACT: u64 = 1 << 63;
+
+/// Bit of a user frame's word: it was found by a frame pointer where there were no unwind rows.
+pub const FRAME_GUESSED: u64 = 1 << 62;
 
 /// Kernel frames at most (`PERF_MAX_STACK_DEPTH` of include/uapi/linux/perf_event.h).
 pub const KERNEL_FRAMES: u32 = 127;

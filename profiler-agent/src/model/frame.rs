@@ -151,6 +151,9 @@ fn describe(end: WalkEnd) -> &'static str {
         WalkEnd::NoRegisters => "user registers unknown",
         WalkEnd::HelperFailed => "kernel could not walk it",
         WalkEnd::AsleepSinceBefore => "asleep since before the recording",
+        WalkEnd::NoRows => "no unwind rows",
+        WalkEnd::NotReady => "unwind rows not ready",
+        WalkEnd::BadRow => "wrong unwind row",
     }
 }
 

@@ -1,0 +1,262 @@
+//! From an address to its mapping, and from a place in a binary's code to its rule.
+//!
+//! A table covers the code of a binary, or a part of it, in **chunks** of 256 bytes:
+//!
+//! ```text
+//! chunks × u32    bits 0–7: n, how many rows begin inside the chunk
+//!                 bits 8–31: where its block is, in units of 2 bytes from the table's beginning
+//! pad to 8
+//! rules × u64     each rule of the binary once
+//! blocks          u16            the rule that holds at the chunk's first byte
+//!                 n × u8         where in the chunk each row begins, ascending, from 1 on
+//!                 pad to 2
+//!                 n × u16        the rule from there on
+//! ```
+//!
+//! All integers are little endian, as both processors are. The last rows of a chunk hold to its end:
+//! the next chunk's block says again what holds there. So three cache lines answer: the chunk, its
+//! block, the rule.
+
+use super::{MAPPINGS_MAX, Mapping, rule::Rule};
+
+/// Bytes of code that share a block.
+pub const CHUNK_BYTES: u32 = 1 << CHUNK_SHIFT;
+/// Its binary logarithm.
+pub const CHUNK_SHIFT: u32 = 8;
+/// Halvings that leave one mapping of the longest list.
+const MAPPING_STEPS: u32 = 15;
+const _: () = assert!(MAPPINGS_MAX <= 1 << MAPPING_STEPS);
+/// Halvings of the groups of 8 rows that a chunk may have.
+const GROUP_STEPS: u32 = 5;
+
+/// Bytes of a region of the arena, by offset. What lies outside of it reads as anything.
+pub trait Region {
+    /// One byte.
+    fn u8(&self, at: u32) -> u64;
+    /// Two bytes, at any offset.
+    fn u16(&self, at: u32) -> u64;
+    /// Four bytes at a multiple of 4.
+    fn u32(&self, at: u32) -> u64;
+    /// Eight bytes, at any offset.
+    fn u64(&self, at: u32) -> u64;
+    /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
+    fn forget(&self, value: u32) -> u32 {
+        value
+    }
+}
+
+/// The rule at a place of a table, whose rules lie at `rules`.
+#[inline(always)]
+pub fn rule<R: Region>(region: &R, table: u32, rules: u32, place: u32) -> Rule {
+    let chunk = region.u32(table.wrapping_add((place >> CHUNK_SHIFT) * 4)) as u32;
+    let (rows, block) = (chunk & 0xff, table.wrapping_add((chunk >> 8) * 2));
+    let before = rows_up_to(region, block.wrapping_add(2), rows, place & 0xff);
+    // Behind the rule at the chunk's beginning come the rows' places, and then their rules.
+    let rule = if before == 0 {
+        block
+    } else {
+        block.wrapping_add(2 + ((rows + 1) & !1)).wrapping_add((before - 1) * 2)
+    };
+    let number = region.u16(rule) as u32;
+    Rule(region.u64(rules.wrapping_add(number * 8)))
+}
+
+/// How many of `rows` ascending bytes are not above `place`.
+#[inline(always)]
+fn rows_up_to<R: Region>(region: &R, places: u32, rows: u32, place: u32) -> u32 {
+    if rows == 0 {
+        return 0;
+    }
+    // All rows before the group of 8 in which the answer lies.
+    let mut before = 0;
+    if rows > 8 {
+        let mut step = 1 << (GROUP_STEPS - 1);
+        before = region.forget(0);
+        while step > 0 {
+            let next = before + step * 8;
+            // Past the last row it reads what is not a place, and is not asked.
+            let reaches = next < rows && region.u8(places.wrapping_add(next)) <= place.into();
+            before = region.forget(if reaches { next } else { before });
+            step >>= 1;
+        }
+    }
+    let left = rows - before;
+    let left = if left > 8 { 8 } else { left };
+    before + bytes_up_to(region.u64(places.wrapping_add(before)), left, place)
+}
+
+/// How many of the first `count` bytes of a word, 1 to 8, are not above `place`; the bytes ascend.
+#[inline(always)]
+fn bytes_up_to(word: u64, count: u32, place: u32) -> u32 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let places = u64::from(place) * ONES;
+    // Per byte, without a borrow from its neighbour: the top bit is set where `place >= byte`.
+    let low = (places | TOPS).wrapping_sub(word & !TOPS);
+    let reached = (places & !word | !(places ^ word) & low) & TOPS;
+    let counted = reached & (TOPS >> (64 - 8 * count));
+    ((counted >> 7).wrapping_mul(ONES) >> 56) as u32
+}
+
+/// The mapping of a list that holds `address`; `None` where none does.
+#[inline(always)]
+pub fn mapping<R: Region>(region: &R, list: u32, count: u32, address: u64) -> Option<Mapping> {
+    const SIZE: u32 = size_of::<Mapping>() as u32;
+    if count.wrapping_sub(1) >= MAPPINGS_MAX {
+        return None;
+    }
+    let (mut first, mut left) = (region.forget(0), region.forget(count));
+    let mut step = 0;
+    while step < MAPPING_STEPS && left > 1 {
+        let half = left >> 1;
+        let start = region.u64(list.wrapping_add(first.wrapping_add(half).wrapping_mul(SIZE)));
+        let (upper, rest) = if start <= address { (half, left - half) } else { (0, half) };
+        first = region.forget(first + upper);
+        left = region.forget(rest);
+        step += 1;
+    }
+    let at = list.wrapping_add(first.wrapping_mul(SIZE));
+    let (start, len) = (region.u64(at), region.u32(at + 8) as u32);
+    if address.wrapping_sub(start) >= len.into() {
+        return None;
+    }
+    Some(Mapping {
+        start,
+        len,
+        delta: region.u32(at + 12) as u32,
+        region: region.u32(at + 16) as u32,
+        table: region.u32(at + 20) as u32,
+        rules: region.u32(at + 24) as u32,
+        kind: region.u32(at + 28) as u32,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use zerocopy::{FromBytes, IntoBytes};
+
+    use super::super::MappingKind;
+    use super::super::rule::Cfa;
+    use super::*;
+
+    /// A region; outside of it everything reads as ones.
+    struct Bytes<'a>(&'a [u8]);
+
+    impl Bytes<'_> {
+        fn read<const N: usize>(&self, at: u32) -> [u8; N] {
+            let bytes = self.0.get(at as usize..).and_then(|rest| rest.first_chunk());
+            bytes.copied().unwrap_or([0xff; N])
+        }
+    }
+
+    impl Region for Bytes<'_> {
+        fn u8(&self, at: u32) -> u64 {
+            u8::from_le_bytes(self.read(at)).into()
+        }
+        fn u16(&self, at: u32) -> u64 {
+            u16::from_le_bytes(self.read(at)).into()
+        }
+        fn u32(&self, at: u32) -> u64 {
+            u32::from_le_bytes(self.read(at)).into()
+        }
+        fn u64(&self, at: u32) -> u64 {
+            u64::from_le_bytes(self.read(at))
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_up_to_a_place() {
+        for count in 1..=8u32 {
+            for first in [0u32, 1, 100, 127, 128, 200] {
+                let places: Vec<u8> = (0..8).map(|i| (first + i * 6) as u8).collect();
+                let word = u64::from_le_bytes(*places.first_chunk().unwrap());
+                for place in 0..=255 {
+                    let expected = places[..count as usize].iter().filter(|p| **p <= place as u8);
+                    assert_eq!(bytes_up_to(word, count, place), expected.count() as u32);
+                }
+            }
+        }
+    }
+
+    /// A table of one chunk, with rule 0 at its beginning and rule n from the n-th place on.
+    fn chunk(places: &[u8]) -> (Vec<u8>, u32) {
+        let (rules, rows) = (8u32, places.len());
+        let block = rules + 8 * (rows as u32 + 1);
+        let mut bytes = ((block / 2) << 8 | rows as u32).to_le_bytes().to_vec();
+        bytes.extend([0; 4]);
+        (0..=rows).for_each(|i| bytes.extend(Rule::new(Cfa::Sp, i as i16).0.to_le_bytes()));
+        bytes.extend(0u16.to_le_bytes());
+        bytes.extend(places);
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        (1..=rows as u16).for_each(|i| bytes.extend(i.to_le_bytes()));
+        bytes.extend([0; 8]);
+        (bytes, rules)
+    }
+
+    #[test]
+    fn each_row_holds_up_to_the_next() {
+        for rows in [0usize, 1, 2, 7, 8, 9, 16, 17, 63, 64, 65, 127, 200, 255] {
+            let places: Vec<u8> = (0..rows).map(|i| (1 + i * 255 / rows.max(1)) as u8).collect();
+            let (bytes, rules) = chunk(&places);
+            for place in 0..=255u32 {
+                let before = places.iter().filter(|p| u32::from(**p) <= place).count();
+                let found = rule(&Bytes(&bytes), 0, rules, place);
+                assert_eq!(found, Rule::new(Cfa::Sp, before as i16), "{rows} rows, {place}");
+            }
+        }
+    }
+
+    fn mappings(count: u32) -> Vec<u8> {
+        let each = |i: u32| Mapping {
+            start: u64::from(i) * 0x3000 + 0x1000,
+            len: 0x1000,
+            table: i,
+            kind: MappingKind::NoRows.raw(),
+            ..Mapping::default()
+        };
+        (0..count).flat_map(|i| each(i).as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn an_address_is_found_in_the_mapping_that_holds_it() {
+        for count in [0, 1, 2, 3, 5, 100, 5_000] {
+            let bytes = mappings(count);
+            for at in (0..count).chain([count + 5]) {
+                let start = u64::from(at) * 0x3000 + 0x1000;
+                let find = |address| mapping(&Bytes(&bytes), 0, count, address).map(|m| m.table);
+                let expected = (at < count).then_some(at);
+                assert_eq!(
+                    (find(start), find(start + 0xfff)),
+                    (expected, expected),
+                    "{at}/{count}"
+                );
+                assert_eq!((find(start - 1), find(start + 0x1000)), (None, None), "{at}/{count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mapping_comes_back_whole() {
+        let (start, len, delta, region, table) = (1, 2, 3, 4, 5);
+        let whole = Mapping { start, len, delta, region, table, rules: 6, kind: 7 };
+        assert_eq!(mapping(&Bytes(whole.as_bytes()), 0, 1, 2), Some(whole));
+        assert_eq!(Mapping::read_from_bytes(whole.as_bytes()), Ok(whole));
+    }
+
+    #[test]
+    fn no_table_and_no_list_makes_it_panic() {
+        let (bytes, rules) = chunk(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0xff;
+            for place in [0, 5, 255, 256, 1 << 20, u32::MAX] {
+                rule(&Bytes(&changed), 0, rules, place);
+                rule(&Bytes(&changed[..at]), at as u32, u32::MAX, place);
+                mapping(&Bytes(&changed), place, u32::MAX, u64::from(place));
+            }
+        }
+    }
+}

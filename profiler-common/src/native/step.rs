@@ -1,0 +1,174 @@
+//! One step from a frame to its caller, by a rule.
+
+use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
+use crate::walk::WalkEnd;
+
+/// A frame is no larger, in bytes.
+const MAX_FRAME: u64 = 64 << 20;
+
+/// A frame pointer that is not known: no frame lies at an odd address.
+pub const UNKNOWN: u64 = 1;
+
+/// Where a walk stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// Program counter: where the thread is, or will return to.
+    pub pc: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer: rbp, x29. [`UNKNOWN`] where it is lost.
+    pub fp: u64,
+    /// Link register, x30, while it is known; 0 on x86-64.
+    pub lr: u64,
+    /// 1 where `pc` is the place itself, 0 where it is a return address.
+    pub exact: u64,
+}
+
+impl Registers {
+    /// The place in the code to look up: inside the call, for a return address.
+    #[inline(always)]
+    pub const fn place(&self) -> u64 {
+        self.pc.wrapping_sub(1).wrapping_add(self.exact)
+    }
+}
+
+/// The user stack.
+pub trait Stack {
+    /// The word at `address`, a multiple of 8, and what is likely to be read next. Nothing below `floor`
+    /// is read.
+    fn next(&mut self, floor: u64, address: u64) -> Option<u64>;
+    /// Any word.
+    fn word(&mut self, address: u64) -> Option<u64>;
+}
+
+/// Why there is no caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// There is no rule: a frame pointer may help.
+    NoRule,
+    /// The walk is over.
+    End(WalkEnd),
+}
+
+/// Moves `at` to the caller.
+#[inline(always)]
+pub fn step<S: Stack>(
+    rule: Rule,
+    at: &mut Registers,
+    stack: &mut S,
+    is_arm: bool,
+) -> Result<(), Stop> {
+    let cfa = rule.cfa();
+    if cfa == Cfa::Signal.raw() {
+        return interrupted(rule, at, stack, is_arm);
+    }
+    let cfa = frame_address(rule, at, stack)?;
+    if cfa.wrapping_sub(at.sp) >= MAX_FRAME || cfa & 7 != 0 {
+        return Err(Stop::End(WalkEnd::BadRow));
+    }
+    let pc = return_address(rule, at, stack, cfa)?;
+    let pc = if is_arm { without_signature(pc) } else { pc };
+    if pc == 0 {
+        return Err(Stop::End(WalkEnd::Complete));
+    }
+    if !may_be_code(pc) {
+        return Err(Stop::End(WalkEnd::BadRow));
+    }
+    let saved = cfa.wrapping_add(rule.frame_pointer_offset());
+    if rule.frame_pointer() == FramePointer::Saved.raw() {
+        at.fp = stack.word(saved).ok_or(UNREADABLE)?;
+    } else if rule.frame_pointer() != FramePointer::Same.raw() {
+        at.fp = UNKNOWN;
+    }
+    (at.pc, at.sp, at.lr, at.exact) = (pc, cfa, 0, 0);
+    Ok(())
+}
+
+const UNREADABLE: Stop = Stop::End(WalkEnd::Unreadable);
+
+/// The canonical frame address.
+#[inline(always)]
+fn frame_address<S: Stack>(rule: Rule, at: &Registers, stack: &mut S) -> Result<u64, Stop> {
+    let cfa = rule.cfa();
+    if cfa == Cfa::Sp.raw() {
+        return Ok(at.sp.wrapping_add(rule.offset()));
+    }
+    if cfa == Cfa::Fp.raw() {
+        return Ok(at.fp.wrapping_add(rule.offset()));
+    }
+    if cfa == Cfa::End.raw() {
+        return Err(Stop::End(WalkEnd::Complete));
+    }
+    if cfa == Cfa::Plt.raw() {
+        let pushed = if at.pc & 15 >= rule.extra() { 8 } else { 0 };
+        return Ok(at.sp.wrapping_add(rule.offset()).wrapping_add(pushed));
+    }
+    let base = if cfa == Cfa::SpLoad.raw() {
+        at.sp
+    } else if cfa == Cfa::FpLoad.raw() {
+        at.fp
+    } else {
+        return Err(Stop::NoRule);
+    };
+    let word = stack.word(base.wrapping_add(rule.offset())).ok_or(UNREADABLE)?;
+    Ok(word.wrapping_add(rule.extra() * 8))
+}
+
+#[inline(always)]
+fn return_address<S: Stack>(
+    rule: Rule,
+    at: &Registers,
+    stack: &mut S,
+    cfa: u64,
+) -> Result<u64, Stop> {
+    let how = rule.return_address();
+    if how == ReturnAddress::LinkRegister.raw() {
+        return if at.lr == 0 { Err(Stop::End(WalkEnd::BadRow)) } else { Ok(at.lr) };
+    }
+    let from = if how == ReturnAddress::AtFramePointer.raw() {
+        cfa.wrapping_add(rule.frame_pointer_offset())
+    } else {
+        cfa
+    };
+    stack.next(at.sp, from.wrapping_add(rule.return_address_offset())).ok_or(UNREADABLE)
+}
+
+/// To what a signal interrupted: the kernel left its registers on the stack, in a `struct sigcontext`
+/// (arch/{x86,arm64}/include/uapi/asm/sigcontext.h) within a `struct ucontext`, which is where the
+/// rule's offset leads.
+#[inline(always)]
+fn interrupted<S: Stack>(
+    rule: Rule,
+    at: &mut Registers,
+    stack: &mut S,
+    is_arm: bool,
+) -> Result<(), Stop> {
+    let context = at.sp.wrapping_add(rule.offset());
+    let (fp, sp, pc) = if is_arm { (416, 432, 440) } else { (120, 160, 168) };
+    let mut read = |offset: u64| stack.word(context.wrapping_add(offset)).ok_or(UNREADABLE);
+    let caller = Registers {
+        pc: read(pc)?,
+        sp: read(sp)?,
+        fp: read(fp)?,
+        lr: if is_arm { read(fp + 8)? } else { 0 },
+        exact: 1,
+    };
+    if !may_be_code(caller.pc) {
+        return Err(Stop::End(WalkEnd::BadRow));
+    }
+    *at = caller;
+    Ok(())
+}
+
+/// A return address as the code would use it: arm64 may have signed it, in the bits above the 48 of
+/// an address.
+#[inline(always)]
+pub const fn without_signature(address: u64) -> u64 {
+    address & ((1 << 48) - 1)
+}
+
+/// Whether user code can lie at an address: not in the first page, and not where the kernel is.
+#[inline(always)]
+pub const fn may_be_code(address: u64) -> bool {
+    address.wrapping_sub(4096) < (1 << 48) - 4096
+}
