@@ -27,10 +27,12 @@ wire_enum! {
         TargetsFull = 9, "processes_lost_target_table_full";
         /// Samples or switches of threads that the filter did not want.
         Filtered = 10, "filtered";
+        /// New processes whose first stacks cannot be unwound, since the table of processes was full.
+        ProcessesFull = 11, "processes_lost_mapping_table_full";
     }
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 11;
+pub const COUNTERS: u32 = 12;
 
 const _: () = assert!(Counter::ALL.len() == COUNTERS as usize);

@@ -1,4 +1,5 @@
-//! A process was born: wanted if its parent is.
+//! The life of a process: what it has from its parent at its birth, and loses when it runs another
+//! program. The user side hears of both a few milliseconds later.
 
 use aya_ebpf::{
     EbpfContext,
@@ -10,7 +11,7 @@ use aya_log_ebpf::debug;
 use profiler_common::counter::Counter;
 
 use crate::{
-    maps::{TARGETS, count},
+    maps::{PROCESSES, TARGETS, count},
     opaque::load,
     record::Ids,
     regs::read_kernel,
@@ -22,9 +23,15 @@ use crate::{
 pub fn of_btf(ctx: &BtfTracePointContext) {
     let child = load!(u64, ctx.as_ptr(), "8");
     let mut pid = 0u32;
-    if read_kernel(&raw mut pid, 4, child.wrapping_add(settings::task_tgid().into())) {
-        born(ctx, pid);
+    if !read_kernel(&raw mut pid, 4, child.wrapping_add(settings::task_tgid().into())) {
+        return;
     }
+    let parent = Ids::new(bpf_get_current_pid_tgid()).pid;
+    if pid == parent {
+        return; // a thread
+    }
+    hand_on_mappings(parent, pid);
+    hand_on_wish(ctx, parent, pid);
 }
 
 /// From the field `child_pid`. That is the id of a thread: new threads of a wanted process are taken
@@ -33,22 +40,39 @@ pub fn of_btf(ctx: &BtfTracePointContext) {
 pub fn of_tracepoint(ctx: &TracePointContext) {
     let field = (ctx.as_ptr() as u64).wrapping_add(settings::fork_child_pid().into());
     let mut pid = 0u32;
-    if read_kernel(&raw mut pid, 4, field) {
-        born(ctx, pid);
+    let parent = Ids::new(bpf_get_current_pid_tgid()).pid;
+    if read_kernel(&raw mut pid, 4, field) && pid != parent {
+        hand_on_wish(ctx, parent, pid);
     }
 }
 
+/// The child has its parent's memory, so its first sample can be unwound.
 #[inline(always)]
-fn born<C: EbpfContext>(ctx: &C, pid: u32) {
-    if !settings::follow_forks() {
+fn hand_on_mappings(parent: u32, child: u32) {
+    if let Some(list) = PROCESSES.get_ptr(parent) {
+        // SAFETY: a map value; the copy is for the program, which may not hand on the map's own.
+        let list = unsafe { *list };
+        if PROCESSES.insert(child, &list, BPF_ANY.into()).is_err() {
+            count(Counter::ProcessesFull, 1);
+        }
+    }
+}
+
+/// The child is wanted if its parent is.
+#[inline(always)]
+fn hand_on_wish<C: EbpfContext>(ctx: &C, parent: u32, child: u32) {
+    if !settings::follow_forks() || TARGETS.get_ptr(parent).is_none() {
         return;
     }
-    let parent = Ids::new(bpf_get_current_pid_tgid()).pid;
-    if pid == parent || TARGETS.get_ptr(parent).is_none() {
-        return; // a thread, or not wanted
-    }
     let wanted = 1u32;
-    if TARGETS.insert(pid, wanted, BPF_ANY.into()).is_err() && count(Counter::TargetsFull, 1) == 0 {
-        debug!(ctx, "the table of wanted processes is full: process {} is not followed", pid);
+    let failed = TARGETS.insert(child, wanted, BPF_ANY.into()).is_err();
+    if failed && count(Counter::TargetsFull, 1) == 0 {
+        debug!(ctx, "the table of wanted processes is full: process {} is not followed", child);
     }
+}
+
+/// The current process runs another program: its mappings are gone.
+#[inline(always)]
+pub fn exec() {
+    let _ = PROCESSES.remove(Ids::new(bpf_get_current_pid_tgid()).pid);
 }

@@ -2,10 +2,11 @@
 //!
 //! - [`sample`]: the clock hit. [`off_cpu`]: a context switch. Each asks [`filter`] whether the thread
 //!   is wanted, and [`regs`] where its user side stands.
-//! - [`fork`]: the children of wanted processes. [`sleepers`]: the threads that are off the CPU when a
+//! - [`fork`]: births, and other programs in a process. [`sleepers`]: the threads that are off the CPU when a
 //!   recording begins.
 //! - [`walk`] walks the user stack, frame by frame, with the steps of [`unwind`] on the local copy of
-//!   the stack that [`window`] keeps; it goes on in the `*_tail` and `*_deep` programs.
+//!   the stack that [`window`] keeps, by the tables in the [`arena`]; it goes on in the `*_tail` and
+//!   `*_deep` programs.
 //! - [`record`] adds the kernel stack where it is wanted, and [`emit`] sends the record.
 //!
 //! One object serves x86-64 and arm64, from 5.10 on: what a kernel lacks lies behind a setting that
@@ -15,6 +16,7 @@
 // `load!`, `mask`: see `opaque`.
 #![feature(asm_experimental_arch)]
 
+mod arena;
 mod emit;
 mod filter;
 mod fork;
@@ -93,6 +95,11 @@ fn fork_btf(ctx: BtfTracePointContext) {
 #[tracepoint(category = "sched", name = "sched_process_fork")]
 fn fork_tp(ctx: TracePointContext) {
     fork::of_tracepoint(&ctx);
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+fn exec_btf(_: BtfTracePointContext) {
+    fork::exec();
 }
 
 /// An iterator over all threads, which may sleep; the macros know no such program.

@@ -1,24 +1,18 @@
 //! The maps that the programs share with each other and with the user side, by name.
 
 use aya_ebpf::{
-    btf_maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use profiler_common::{
     counter::{COUNTERS as COUNTER_COUNT, Counter},
+    native::{MappingList, REGION_VALUE_BYTES, REGIONS},
     record::StackRecord,
     thread::ThreadEntry,
 };
 
-use crate::{
-    opaque::Unknown,
-    unwind::{
-        code::{CodeBytes, Prologue},
-        x86_64::WayOut,
-    },
-    walk::Walk,
-    window::WINDOW_WORDS,
-};
+use crate::{opaque::Unknown, walk::Walk, window::WINDOW_WORDS};
 
 /// Everything that goes up. The loader sets the size.
 #[btf_map]
@@ -35,6 +29,19 @@ pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 /// Threads that have left a CPU at least once, by thread id. The loader may set the size.
 #[btf_map]
 pub static THREADS: HashMap<u32, ThreadEntry, 32768> = HashMap::new();
+
+/// Where the executable mappings of each process are listed, by process id. The loader sets the size.
+#[btf_map]
+pub static PROCESSES: HashMap<u32, MappingList, 32768> = HashMap::new();
+
+/// The regions of the arena: see [`profiler_common::native`].
+#[btf_map]
+pub static ARENA: ArrayOfMaps<Array<RegionValue, 1, REGION_FLAGS>, { REGIONS as usize }> =
+    ArrayOfMaps::new();
+
+/// One region, with what lies behind it.
+pub type RegionValue = [u64; REGION_VALUE_BYTES as usize / 8];
+const REGION_FLAGS: usize = BPF_F_MMAPABLE as usize;
 
 /// The rate limit of kept blocks.
 #[btf_map]
@@ -81,14 +88,8 @@ pub struct Scratch {
     pub _pad: u32,
     /// The local copy of the user stack.
     pub window: [u64; WINDOW_WORDS],
-    /// The local copy of the code around the program counter.
-    pub code: CodeBytes,
     /// For an answer that took many ways to find, so that the verifier follows only one from there.
     pub answer: Unknown,
-    /// The local copy of the beginning of a function.
-    pub prologue: Prologue,
-    /// How far the code around the program counter was followed.
-    pub way: WayOut,
     /// Registers that were read from a kernel stack.
     pub saved_regs: [u64; 16],
     /// What a thread's entry starts as; all zero but for the owner [`Owner::Sleepers`].

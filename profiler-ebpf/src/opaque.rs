@@ -1,26 +1,19 @@
 //! Operations that the compiler must not see through, because the verifier has to find them where
 //! they stand.
-//!
-//! On other processors, where tests of the code that needs them run, they are plain arithmetic.
 
-/// One instruction on a register and a constant; on other processors, nothing.
+/// One instruction on a register and a constant.
 macro_rules! arithmetic {
     ($instruction:literal, $value:expr, const $constant:expr) => {{
-        #[cfg(target_arch = "bpf")]
-        {
-            let mut value: u64 = $value;
-            // SAFETY: arithmetic on one register.
-            unsafe {
-                core::arch::asm!(
-                    $instruction,
-                    inout(reg) value, const $constant,
-                    options(pure, nomem, nostack)
-                );
-            }
-            value
+        let mut value: u64 = $value;
+        // SAFETY: arithmetic on one register.
+        unsafe {
+            core::arch::asm!(
+                $instruction,
+                inout(reg) value, const $constant,
+                options(pure, nomem, nostack)
+            );
         }
-        #[cfg(not(target_arch = "bpf"))]
-        $value
+        value
     }};
 }
 
@@ -28,9 +21,6 @@ macro_rules! arithmetic {
 /// needless, and kernels up to 6.1 then refuse the access.
 #[inline(always)]
 pub fn mask<const MASK: u64>(value: u64) -> u64 {
-    if cfg!(not(target_arch = "bpf")) {
-        return value & MASK;
-    }
     arithmetic!("{0} &= {1}", value, const MASK)
 }
 
@@ -63,19 +53,8 @@ pub fn clear<const N: usize>(words: *mut [u64; N]) {
     }
 }
 
-/// 1 where `value` is 0, else 0, for values below 2^63. LLVM would make a branch of it.
-#[inline(always)]
-pub fn is_zero(value: u64) -> u64 {
-    let below = value.wrapping_sub(1);
-    if cfg!(not(target_arch = "bpf")) {
-        return below >> 63;
-    }
-    arithmetic!("{0} >>= {1}", below, const 63)
-}
-
 /// A word of a map value that the verifier knows nothing of, whatever was written: the compiler keeps
 /// no copy in a register, where its value would be followed on every path.
-#[derive(Default)]
 #[repr(transparent)]
 pub struct Unknown(u64);
 
@@ -102,8 +81,9 @@ impl Unknown {
     }
 }
 
-/// A load of 2, 4 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows
+/// A load of 1, 2, 4 or 8 bytes at a constant offset of a context, or of a structure that the verifier knows
 /// by its BTF. It refuses such a load when the compiler splits it into an addition and a load.
+/// In a map value it need not be aligned, where the compiler would load byte by byte.
 macro_rules! load {
     (u64, $base:expr, $offset:literal) => {
         $crate::opaque::load!(@ "u64", $base, $offset)
@@ -113,6 +93,9 @@ macro_rules! load {
     };
     (u16, $base:expr, $offset:literal) => {
         $crate::opaque::load!(@ "u16", $base, $offset)
+    };
+    (u8, $base:expr, $offset:literal) => {
+        $crate::opaque::load!(@ "u8", $base, $offset)
     };
     (@ $type:literal, $base:expr, $offset:literal) => {{
         let value: u64;

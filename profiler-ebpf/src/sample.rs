@@ -12,7 +12,6 @@ use crate::{
     record::{self, Ids},
     regs::{self, UserSide},
     walk::Walk,
-    window::Current,
 };
 
 /// The clock hit.
@@ -52,7 +51,7 @@ pub fn on_cpu(ctx: &PerfEventContext) {
 #[inline(always)]
 pub fn begin_user(user: UserSide, scratch: &mut Scratch) -> Result<Walk, Walk> {
     match user {
-        UserSide::At(regs) => Ok(Walk::begin(&regs, scratch, &Current)),
+        UserSide::At(regs) => Ok(Walk::begin(scratch.record.pid, &regs)),
         UserSide::Absent => Err(Walk::over(WalkEnd::Absent)),
         UserSide::Unknown => {
             scratch.needs |= record::USER_STACK;

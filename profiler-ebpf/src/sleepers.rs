@@ -125,16 +125,14 @@ fn send(scratch: &mut Scratch, task: *mut task_struct) {
     let regs = unsafe { bpf_task_pt_regs(task) };
     let walk = match regs::of_task_regs(regs as *const c_void) {
         UserSide::At(regs) => {
-            scratch.walk = Walk::begin(&regs, scratch, &OtherTask(task));
+            scratch.walk = Walk::begin(scratch.record.pid, &regs);
             let mut context = Context { task };
             // SAFETY: the callback takes this context.
             unsafe {
                 let context = (&raw mut context).cast();
                 bpf_loop(USER_FRAMES_DEEP, step as *mut c_void, context, 0);
             }
-            let mut walk = scratch.walk;
-            walk.judge_end(&OtherTask(task));
-            walk
+            scratch.walk
         }
         _ => Walk::over(WalkEnd::Absent),
     };

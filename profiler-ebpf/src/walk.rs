@@ -6,15 +6,21 @@
 //! [`USER_FRAMES_BASE`] the last one is to a program that loops, on kernels that can.
 
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
-use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd};
+use profiler_common::{
+    native::{
+        Mapping, MappingKind, MappingList,
+        step::{self, Registers, Stop},
+    },
+    walk::{FRAME_EXACT, FRAME_GUESSED, USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd},
+};
 
 use crate::{
-    maps::{self, Owner, Scratch},
+    maps::{self, Owner, PROCESSES, Scratch},
     opaque::masked,
     record,
     regs::UserRegs,
     settings,
-    unwind::{frame_pointer, leaf},
+    unwind::{frame_pointer, native},
     window::{Current, Memory, Window},
 };
 
@@ -22,12 +28,12 @@ use crate::{
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Walk {
-    /// The address of the frame that comes next.
-    pub pc: u64,
-    /// Where that frame's part of the stack begins: frames further out are above.
-    pub sp: u64,
-    /// Its frame pointer.
-    pub fp: u64,
+    /// The frame that comes next.
+    pub at: Registers,
+    /// The mappings of the process.
+    pub list: MappingList,
+    /// The mapping that was looked at last; of no length where that is not known.
+    pub code: Mapping,
     /// What the local copy of the stack holds.
     pub window: Window,
     /// Frames that were recorded.
@@ -36,22 +42,24 @@ pub struct Walk {
     pub end: u32,
     /// How often the walk went on on another stack.
     pub stacks: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// 1 when the next frame was found by a frame pointer.
+    pub guessed: u32,
 }
 
 impl Walk {
-    /// At the innermost function with a frame; those that have none, further in, are recorded.
+    /// At the innermost frame of a thread of process `pid`.
     #[inline(always)]
-    pub fn begin<M: Memory>(regs: &UserRegs, scratch: &mut Scratch, memory: &M) -> Self {
-        let mut walk = Self {
-            pc: regs.pc,
-            sp: regs.sp,
-            fp: plain_fp(regs),
-            ..Self::over(WalkEnd::DepthLimit)
-        };
-        if !regs.compat {
-            leaf::steps(&mut walk, regs, scratch, memory);
+    pub fn begin(pid: u32, regs: &UserRegs) -> Self {
+        // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
+        let fp = if regs.compat { step::UNKNOWN } else { regs.fp };
+        let mut walk = Self::over(WalkEnd::DepthLimit);
+        walk.at = Registers { pc: regs.pc, sp: regs.sp, fp, lr: regs.lr, exact: 1 };
+        if let Some(list) = PROCESSES.get_ptr(pid)
+            && !regs.compat
+        {
+            // SAFETY: a map value; while it is written, a list may be mixed from two, and then leads to
+            // rows of other code, but not out of the arena.
+            walk.list = unsafe { *list };
         }
         walk
     }
@@ -59,36 +67,49 @@ impl Walk {
     /// One that has no frames.
     #[inline(always)]
     pub fn over(end: WalkEnd) -> Self {
-        let window = Window::EMPTY;
-        Self { pc: 0, sp: 0, fp: 0, window, frames: 0, end: end.raw(), stacks: 0, _pad: 0 }
-    }
-
-    /// The same through memory, word by word: what the verifier knew of each way to here is forgotten,
-    /// so that it follows only one of them from here on.
-    #[inline(always)]
-    pub fn settle(&mut self, scratch: &mut Scratch) {
-        const WORDS: usize = size_of::<Walk>() / 8;
-        const { assert!(size_of::<Walk>() % 8 == 0) };
-        let (ours, stored) =
-            ((&raw mut *self).cast::<u64>(), (&raw mut scratch.walk).cast::<u64>());
-        let mut word = 0;
-        while word < WORDS {
-            // SAFETY: within two structures of this type, which are whole words without padding.
-            unsafe {
-                stored.add(word).write_volatile(*ours.add(word));
-                *ours.add(word) = stored.add(word).read_volatile();
-            }
-            word += 1;
+        Self {
+            at: Registers { pc: 0, sp: 0, fp: 0, lr: 0, exact: 0 },
+            list: MappingList { region: 0, offset: 0, count: 0, _pad: 0 },
+            code: NO_CODE,
+            window: Window::EMPTY,
+            frames: 0,
+            end: end.raw(),
+            stacks: 0,
+            guessed: 0,
         }
     }
 
-    /// A chain that ends in the caller of `main` is whole, though a C library without frame pointers
-    /// lets it break there: further out is only what starts a program.
+    /// Whether the mapping that was looked at last holds `place`.
     #[inline(always)]
-    pub fn judge_end<M: Memory>(&mut self, memory: &M) {
-        if self.end == WalkEnd::BrokenChain.raw() && called_main(memory, self.pc) {
-            self.end = WalkEnd::Complete.raw();
-        }
+    pub fn holds(&self, place: u64) -> bool {
+        place.wrapping_sub(self.code.start) < self.code.len.into()
+    }
+
+    /// Remembers no mapping.
+    #[inline(always)]
+    pub fn forget_code(&mut self) {
+        self.code = NO_CODE;
+    }
+
+    /// Takes what differs between the ways to a frame through memory: the verifier then follows only one
+    /// of them from here on.
+    #[inline(always)]
+    fn settle(&mut self, scratch: &mut Scratch) {
+        let passing = &mut scratch.walk;
+        pass(&mut self.at.pc, &mut passing.at.pc);
+        pass(&mut self.at.sp, &mut passing.at.sp);
+        pass(&mut self.at.fp, &mut passing.at.fp);
+        pass(&mut self.window, &mut passing.window);
+        pass(&mut self.at.exact, &mut passing.at.exact);
+        pass(&mut self.code.start, &mut passing.code.start);
+        pass(&mut self.code.len, &mut passing.code.len);
+        pass(&mut self.code.kind, &mut passing.code.kind);
+        pass(&mut self.code.delta, &mut passing.code.delta);
+        pass(&mut self.code.region, &mut passing.code.region);
+        pass(&mut self.code.table, &mut passing.code.table);
+        pass(&mut self.code.rules, &mut passing.code.rules);
+        pass(&mut self.stacks, &mut passing.stacks);
+        pass(&mut self.guessed, &mut passing.guessed);
     }
 
     #[inline(always)]
@@ -98,37 +119,58 @@ impl Walk {
     }
 }
 
-/// Whether the call before `return_address` was that of `main`, as it is in glibc and musl on x86-64:
-/// `exit(main(…))`, where `mov edi, eax; call exit` follows.
+/// Writes a value to memory and reads it back.
 #[inline(always)]
-fn called_main<M: Memory>(memory: &M, return_address: u64) -> bool {
-    const EXIT: u64 = 0xe8_c789;
-    let mut next = 0u64;
-    !settings::is_arm() && memory.read(&raw mut next, 8, return_address) && next & 0xff_ffff == EXIT
+fn pass<T: Copy>(value: &mut T, memory: &mut T) {
+    // SAFETY: references.
+    unsafe {
+        (&raw mut *memory).write_volatile(*value);
+        *value = (&raw const *memory).read_volatile();
+    }
 }
 
-/// 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
-#[inline(always)]
-fn plain_fp(regs: &UserRegs) -> u64 {
-    if regs.compat { 1 } else { regs.fp }
-}
+/// No mapping that is known: its table may come.
+const NO_CODE: Mapping = Mapping {
+    start: 0,
+    len: 0,
+    delta: 0,
+    region: 0,
+    table: 0,
+    rules: 0,
+    kind: MappingKind::Pending.raw(),
+};
 
 /// Records the frame that `walk` stands at.
 #[inline(always)]
 pub fn record_frame(walk: &mut Walk, scratch: &mut Scratch) {
     const { assert!(USER_FRAMES_DEEP == 512) };
-    *masked::<0x1ff, _, _>(&mut scratch.frames, walk.frames.into()) = walk.pc;
+    let how = walk.at.exact << EXACT_BIT | u64::from(walk.guessed) << GUESSED_BIT;
+    *masked::<0x1ff, _, _>(&mut scratch.frames, walk.frames.into()) = walk.at.pc | how;
     walk.frames += 1;
 }
 
+const EXACT_BIT: u32 = FRAME_EXACT.trailing_zeros();
+const GUESSED_BIT: u32 = FRAME_GUESSED.trailing_zeros();
+
 /// Records one frame and moves to its caller; true when the walk has ended.
 ///
-/// The place where the kind of step is picked: by frame pointer, so far the only one.
+/// The place where the kind of step is picked: by unwind rows, and by frame pointer where there are
+/// none.
 #[inline(always)]
 fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
     record_frame(walk, scratch);
+    walk.guessed = 0;
+    match native::step(walk, scratch, memory) {
+        Ok(()) => return false,
+        Err(Stop::End(end)) => return walk.end(end),
+        Err(Stop::NoRule) => {}
+    }
+    walk.guessed = 1;
     match frame_pointer::step(walk, scratch, memory) {
         Ok(()) => false,
+        Err(WalkEnd::NoRows) if walk.code.kind == MappingKind::Pending.raw() => {
+            walk.end(WalkEnd::NotReady)
+        }
         Err(end) => walk.end(end),
     }
 }
@@ -137,9 +179,15 @@ fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
 #[inline(always)]
 fn several<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
     one(walk, scratch, memory)
-        || one(walk, scratch, memory)
-        || one(walk, scratch, memory)
-        || one(walk, scratch, memory)
+        || next(walk, scratch, memory)
+        || next(walk, scratch, memory)
+        || next(walk, scratch, memory)
+}
+
+#[inline(always)]
+fn next<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
+    walk.settle(scratch);
+    one(walk, scratch, memory)
 }
 
 /// The body of the continuation programs.
@@ -156,7 +204,6 @@ pub fn tail<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, owner: Owner) {
             unsafe { programs.tail_call(ctx, next) };
         }
     }
-    walk.judge_end(&Current);
     record::finish(ctx, scratch, &walk);
 }
 
@@ -169,8 +216,7 @@ pub fn deep<C: EbpfContext>(ctx: &C, owner: Owner) {
     // SAFETY: the callback takes no context.
     unsafe { bpf_loop(ITERATIONS, step as *mut c_void, core::ptr::null_mut(), 0) };
     let Some(scratch) = maps::scratch(owner) else { return };
-    let mut walk = scratch.walk;
-    walk.judge_end(&Current);
+    let walk = scratch.walk;
     record::finish(ctx, scratch, &walk);
 }
 

@@ -23,8 +23,8 @@ const PAGE: u64 = 4096;
 pub struct Window {
     /// Address of its first byte, a multiple of 8.
     start: u64,
-    /// How many bytes may follow `start` so that two whole words still follow them.
-    pairs: u64,
+    /// How many bytes may follow `start` so that a whole word still follows them.
+    words: u64,
 }
 
 /// Memory of a process.
@@ -58,54 +58,63 @@ impl Memory for OtherTask {
 
 impl Window {
     /// Holds nothing yet.
-    pub const EMPTY: Self = Self { start: 0, pairs: 0 };
+    pub const EMPTY: Self = Self { start: 0, words: 0 };
 
-    /// Makes the buffer hold the two words at `address`, a multiple of 8; false where they cannot be
+    /// Makes the buffer hold the 1 or 2 `WORDS` at `address`, a multiple of 8; false where they cannot be
     /// read. Nothing below `floor` is read.
     ///
     /// `floor` is the stack pointer, or the end of the frame before: what lies below is dead, and its
-    /// page may be absent. The copy ends with the page that holds the two words, since a read that
-    /// meets an absent page fails as a whole, and takes ten times as long.
+    /// page may be absent. The copy ends with the page that holds the words, since a read that meets an
+    /// absent page fails as a whole, and takes ten times as long.
     #[inline(always)]
-    pub fn cover<M: Memory>(
+    pub fn cover<const WORDS: u64, M: Memory>(
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
         floor: u64,
         address: u64,
     ) -> bool {
-        if self.holds(address) {
+        if self.holds::<WORDS>(address) {
             return true;
         }
         let floor = floor & !7;
         let near = address.wrapping_sub(floor) <= WINDOW / 2;
-        self.copy(buffer, memory, if near { floor } else { address }, address)
+        self.copy::<WORDS, _>(buffer, memory, if near { floor } else { address }, address)
             // The live end of a large frame may not have been touched yet.
-            || (near && self.copy(buffer, memory, address, address))
+            || (near && self.copy::<WORDS, _>(buffer, memory, address, address))
     }
 
     #[inline(always)]
-    fn copy<M: Memory>(
+    fn copy<const WORDS: u64, M: Memory>(
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
         start: u64,
         address: u64,
     ) -> bool {
-        let page_end = (address.wrapping_add(15) | (PAGE - 1)).wrapping_add(1);
+        let page_end = (address.wrapping_add(8 * WORDS - 1) | (PAGE - 1)).wrapping_add(1);
         let mut len = page_end.wrapping_sub(start);
         if len > WINDOW {
             len = WINDOW;
         }
         let done = memory.read(buffer.as_mut_ptr(), mask::<{ PAGE - 1 }>(len) as u32, start);
-        *self = if done { Self { start, pairs: len.wrapping_sub(15) } } else { Self::EMPTY };
+        *self = if done { Self { start, words: len.wrapping_sub(7) } } else { Self::EMPTY };
         done
     }
 
-    /// Whether the two words at `address` are in the buffer.
+    /// Whether the 1 or 2 `WORDS` at `address` are in the buffer.
     #[inline(always)]
-    pub fn holds(&self, address: u64) -> bool {
-        address.wrapping_sub(self.start) < self.pairs
+    pub fn holds<const WORDS: u64>(&self, address: u64) -> bool {
+        let first = address.wrapping_sub(self.start);
+        first < self.words && (WORDS == 1 || first.wrapping_add(8) < self.words)
+    }
+
+    /// The word at `address`, of which [`Self::holds`] is true.
+    #[inline(always)]
+    pub fn word(&self, buffer: &[u64; WINDOW_WORDS], address: u64) -> u64 {
+        let index = mask::<LAST_WORD>(address.wrapping_sub(self.start) >> 3) as usize;
+        // SAFETY: the masked index is less than the length.
+        unsafe { *buffer.get_unchecked(index) }
     }
 
     /// The two words at `address`, of which [`Self::holds`] is true.

@@ -123,9 +123,7 @@ impl Session {
         sleepers: bool,
     ) -> Result<(), KernelError> {
         let object = &mut self.object;
-        if follows_forks(plan) {
-            self.links.push(tracepoints::attach_fork(object, features)?);
-        }
+        self.links.extend(tracepoints::attach_lives(object, features, follows_forks(plan))?);
         if plan.event.on_cpu() {
             let program = object.program_fd(ON_CPU.entry)?;
             let sampling = Sampling::start(features.clock, plan.frequency, program, &self.cpus)?;
@@ -249,7 +247,7 @@ fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded,
 
     let mut wanted: Vec<Wanted> =
         chains.clone().flat_map(|chain| chain.programs(features.deep_stacks)).collect();
-    wanted.extend(follows_forks(plan).then(|| tracepoints::fork(features)));
+    wanted.extend(tracepoints::lives(features, follows_forks(plan)));
     wanted.extend((switch.is_some() && features.sleepers).then_some(tracepoints::SLEEPERS));
     let there = object.load(&wanted)?;
 

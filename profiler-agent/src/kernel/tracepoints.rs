@@ -17,6 +17,7 @@ use super::privileges;
 
 const SWITCH: &str = "sched_switch";
 const FORK: &str = "sched_process_fork";
+const EXEC: &str = "sched_process_exec";
 
 const SWITCH_BTF: Chain = Chain {
     entry: "switch_btf",
@@ -34,6 +35,7 @@ const SWITCH_CLASSIC: Chain = Chain {
 };
 const FORK_BTF: &str = "fork_btf";
 const FORK_CLASSIC: &str = "fork_tp";
+const EXEC_BTF: &str = "exec_btf";
 
 /// An attached program. Dropping it detaches the program.
 #[expect(dead_code, reason = "held, not read")]
@@ -54,19 +56,29 @@ pub fn attach_switch(object: &mut Object, features: &Features) -> Result<Link, K
     attach(object, switch(features).entry, SWITCH)
 }
 
-/// The program that follows the births of processes, so that the children of a wanted one are wanted.
-pub const fn fork(features: &Features) -> Wanted {
-    let (name, kind) = if features.btf_tracepoints {
-        (FORK_BTF, Kind::Btf(FORK))
+/// The programs that follow the lives of processes: births, so that a child has its parent's mappings
+/// and the children of a wanted process are wanted (`follows_forks`); and other programs that a process
+/// runs. Without BTF tracepoints the user side alone keeps up with the mappings.
+pub fn lives(features: &Features, follows_forks: bool) -> Vec<Wanted> {
+    let wanted = |name, kind| Wanted { name, kind, without: None };
+    if features.btf_tracepoints {
+        vec![wanted(FORK_BTF, Kind::Btf(FORK)), wanted(EXEC_BTF, Kind::Btf(EXEC))]
+    } else if follows_forks {
+        vec![wanted(FORK_CLASSIC, Kind::Classic)]
     } else {
-        (FORK_CLASSIC, Kind::Classic)
-    };
-    Wanted { name, kind, without: None }
+        Vec::new()
+    }
 }
 
-/// Attaches [`fork`].
-pub fn attach_fork(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
-    attach(object, fork(features).name, FORK)
+/// Attaches [`lives`].
+pub fn attach_lives(
+    object: &mut Object,
+    features: &Features,
+    follows_forks: bool,
+) -> Result<Vec<Link>, KernelError> {
+    let programs = lives(features, follows_forks);
+    // A BTF tracepoint is known from the load.
+    programs.iter().map(|program| attach(object, program.name, FORK)).collect()
 }
 
 /// The iterator that [`visit_sleepers`] runs; `/proc` stands in for one that this kernel refuses.

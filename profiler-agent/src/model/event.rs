@@ -59,7 +59,8 @@ pub struct RawStack {
     pub cgroup_id: u64,
     /// The thread's name.
     pub comm: Comm,
-    /// User addresses: first the program counter, then return addresses.
+    /// User addresses: first the program counter, then return addresses, each with what
+    /// [`profiler_common::walk`] says of it in its upper bits.
     pub user: Vec<u64>,
     /// Kernel addresses, likewise.
     pub kernel: Vec<u64>,

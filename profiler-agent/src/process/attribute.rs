@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use profiler_common::walk::WalkEnd;
+use profiler_common::walk::{FRAME_ADDRESS, FRAME_EXACT, WalkEnd};
 
 use super::address_space::{AddressSpace, Code, Mapping};
 use crate::model::event::RawStack;
@@ -28,7 +28,7 @@ pub(super) fn resolve(
     mut jit: impl FnMut() -> Arc<JitMap>,
 ) -> Resolved {
     let mut frames = Vec::with_capacity(raw.kernel.len() + raw.user.len() + 2);
-    frames.extend(places(&raw.kernel).map(|address| Frame::Kernel { address }));
+    frames.extend(kernel_places(&raw.kernel).map(|address| Frame::Kernel { address }));
     if !raw.kernel_end.is_whole() {
         frames.push(Frame::Marker(Marker::KernelTruncated(raw.kernel_end)));
     }
@@ -50,7 +50,7 @@ fn push_user(
     frames: &mut Vec<Frame>,
 ) -> (u64, WalkEnd) {
     let mut unmapped = 0;
-    for (depth, address) in places(&raw.user).enumerate() {
+    for (depth, address) in user_places(&raw.user).enumerate() {
         let frame = match space.lookup(address) {
             Some(Mapping { code: Code::Generated, .. }) => Frame::Jit { map: jit(), address },
             Some(mapping @ Mapping { code: Code::Binary(binary), .. }) => {
@@ -70,10 +70,18 @@ fn push_user(
 }
 
 /// The addresses to look up.
-fn places(addresses: &[u64]) -> impl Iterator<Item = u64> {
+fn kernel_places(addresses: &[u64]) -> impl Iterator<Item = u64> {
     addresses.iter().enumerate().map(|(depth, address)| match depth {
         0 => *address,
         _ => address.wrapping_sub(1),
+    })
+}
+
+/// Likewise. A signal may have interrupted a function anywhere in the stack.
+fn user_places(words: &[u64]) -> impl Iterator<Item = u64> {
+    words.iter().enumerate().map(|(depth, word)| {
+        let is_exact = depth == 0 || word & FRAME_EXACT != 0;
+        (word & FRAME_ADDRESS).wrapping_sub(u64::from(!is_exact))
     })
 }
 

@@ -33,21 +33,21 @@ const GROUP_STEPS: u32 = 5;
 pub trait Region {
     /// One byte.
     fn u8(&self, at: u32) -> u64;
-    /// Two bytes, at any offset.
+    /// Two bytes at a multiple of 2.
     fn u16(&self, at: u32) -> u64;
     /// Four bytes at a multiple of 4.
     fn u32(&self, at: u32) -> u64;
-    /// Eight bytes, at any offset.
+    /// Eight bytes at a multiple of 2.
     fn u64(&self, at: u32) -> u64;
     /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
-    fn forget(&self, value: u32) -> u32 {
+    fn forget(&mut self, value: u32) -> u32 {
         value
     }
 }
 
 /// The rule at a place of a table, whose rules lie at `rules`.
 #[inline(always)]
-pub fn rule<R: Region>(region: &R, table: u32, rules: u32, place: u32) -> Rule {
+pub fn rule<R: Region>(region: &mut R, table: u32, rules: u32, place: u32) -> Rule {
     let chunk = region.u32(table.wrapping_add((place >> CHUNK_SHIFT) * 4)) as u32;
     let (rows, block) = (chunk & 0xff, table.wrapping_add((chunk >> 8) * 2));
     let before = rows_up_to(region, block.wrapping_add(2), rows, place & 0xff);
@@ -63,7 +63,7 @@ pub fn rule<R: Region>(region: &R, table: u32, rules: u32, place: u32) -> Rule {
 
 /// How many of `rows` ascending bytes are not above `place`.
 #[inline(always)]
-fn rows_up_to<R: Region>(region: &R, places: u32, rows: u32, place: u32) -> u32 {
+fn rows_up_to<R: Region>(region: &mut R, places: u32, rows: u32, place: u32) -> u32 {
     if rows == 0 {
         return 0;
     }
@@ -100,7 +100,7 @@ fn bytes_up_to(word: u64, count: u32, place: u32) -> u32 {
 
 /// The mapping of a list that holds `address`; `None` where none does.
 #[inline(always)]
-pub fn mapping<R: Region>(region: &R, list: u32, count: u32, address: u64) -> Option<Mapping> {
+pub fn mapping<R: Region>(region: &mut R, list: u32, count: u32, address: u64) -> Option<Mapping> {
     const SIZE: u32 = size_of::<Mapping>() as u32;
     if count.wrapping_sub(1) >= MAPPINGS_MAX {
         return None;
@@ -203,7 +203,7 @@ mod tests {
             let (bytes, rules) = chunk(&places);
             for place in 0..=255u32 {
                 let before = places.iter().filter(|p| u32::from(**p) <= place).count();
-                let found = rule(&Bytes(&bytes), 0, rules, place);
+                let found = rule(&mut Bytes(&bytes), 0, rules, place);
                 assert_eq!(found, Rule::new(Cfa::Sp, before as i16), "{rows} rows, {place}");
             }
         }
@@ -226,7 +226,8 @@ mod tests {
             let bytes = mappings(count);
             for at in (0..count).chain([count + 5]) {
                 let start = u64::from(at) * 0x3000 + 0x1000;
-                let find = |address| mapping(&Bytes(&bytes), 0, count, address).map(|m| m.table);
+                let find =
+                    |address| mapping(&mut Bytes(&bytes), 0, count, address).map(|m| m.table);
                 let expected = (at < count).then_some(at);
                 assert_eq!(
                     (find(start), find(start + 0xfff)),
@@ -242,7 +243,7 @@ mod tests {
     fn a_mapping_comes_back_whole() {
         let (start, len, delta, region, table) = (1, 2, 3, 4, 5);
         let whole = Mapping { start, len, delta, region, table, rules: 6, kind: 7 };
-        assert_eq!(mapping(&Bytes(whole.as_bytes()), 0, 1, 2), Some(whole));
+        assert_eq!(mapping(&mut Bytes(whole.as_bytes()), 0, 1, 2), Some(whole));
         assert_eq!(Mapping::read_from_bytes(whole.as_bytes()), Ok(whole));
     }
 
@@ -253,9 +254,9 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] ^= 0xff;
             for place in [0, 5, 255, 256, 1 << 20, u32::MAX] {
-                rule(&Bytes(&changed), 0, rules, place);
-                rule(&Bytes(&changed[..at]), at as u32, u32::MAX, place);
-                mapping(&Bytes(&changed), place, u32::MAX, u64::from(place));
+                rule(&mut Bytes(&changed), 0, rules, place);
+                rule(&mut Bytes(&changed[..at]), at as u32, u32::MAX, place);
+                mapping(&mut Bytes(&changed), place, u32::MAX, u64::from(place));
             }
         }
     }

@@ -21,9 +21,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of one region of the arena.
 pub const REGION_BYTES: u32 = 4 << 20;
-/// Bytes at the end of a region that nothing is placed in: a search reads 8 bytes at a time, and the
-/// last read may go past what it looks at.
+/// Bytes behind a region, in the same map value, that nothing is placed in: a search reads 8 bytes at a
+/// time, and the last read may go past what it looks at.
 pub const REGION_RESERVE: u32 = 64;
+/// Bytes of the map value that holds a region.
+pub const REGION_VALUE_BYTES: u32 = REGION_BYTES + REGION_RESERVE;
 /// Regions at most.
 pub const REGIONS: u32 = 64;
 /// Executable mappings of one process at most; further ones are stepped over by frame pointer.

@@ -1,6 +1,6 @@
 //! Frames in their order, the addresses that are looked up, and the marks of a cut.
 
-use profiler_common::walk::WalkEnd;
+use profiler_common::walk::{FRAME_GUESSED, WalkEnd};
 
 use super::*;
 use crate::model::frame::{Binary, BinaryKind, FrameKey};
@@ -67,6 +67,18 @@ fn only_return_addresses_are_one_less() {
 }
 
 #[test]
+fn what_a_signal_interrupted_is_where_it_was() {
+    let (frames, _) = resolved(
+        &[0x1010, 0x1020 | FRAME_EXACT, 0x1030 | FRAME_GUESSED],
+        WalkEnd::Complete,
+        &[],
+        WalkEnd::Absent,
+    );
+    let native = |offset| FrameKey::Native(7, offset);
+    assert_eq!(frames, [native(0x410), native(0x420), native(0x42f)]);
+}
+
+#[test]
 fn a_call_at_the_end_of_a_mapping_belongs_to_it() {
     // 0x2000 is where the call would return to: outside, though the call is inside.
     let (frames, _) = resolved(&[0x1000, 0x2000], WalkEnd::Complete, &[], WalkEnd::Absent);
@@ -96,11 +108,11 @@ fn every_cut_is_marked_where_it_is() {
 #[test]
 fn wild_addresses() {
     let (frames, unmapped) =
-        resolved(&[u64::MAX, 0, 1], WalkEnd::Complete, &[0, 0], WalkEnd::Absent);
+        resolved(&[FRAME_ADDRESS, 0, 1], WalkEnd::Complete, &[0, 0], WalkEnd::Absent);
     let want = [
         FrameKey::Kernel(0),
         FrameKey::Kernel(u64::MAX),
-        FrameKey::Unmapped(u64::MAX),
+        FrameKey::Unmapped(FRAME_ADDRESS),
         FrameKey::Marker(Marker::UserTruncated(WalkEnd::BrokenChain)),
     ];
     assert_eq!((frames.as_slice(), unmapped), (&want[..], 2));
