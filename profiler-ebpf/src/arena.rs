@@ -1,57 +1,74 @@
 //! The arena, where the unwind tables and the lists of mappings are.
 
-use profiler_common::native::{REGION_BYTES, lookup::Region};
+use profiler_common::native::{REGION_BYTES, lookup::Region, walk::Arena};
 
 use crate::{
     maps::ARENA,
-    opaque::{Unknown, load, mask},
+    opaque::{Unknown, at_most, load, mask},
 };
 
-/// One region, and a word through which values pass that the verifier is to forget.
+/// All regions, and a word through which values pass that the verifier is to forget.
+pub struct Tables<'a>(pub &'a mut Unknown);
+
+impl Arena for Tables<'_> {
+    type Region<'a>
+        = Bytes<'a>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn region(&mut self, number: u32) -> Option<Bytes<'_>> {
+        // A local: LLVM would merge a constant with a global of equal value, which the loader may change.
+        let key = 0u32;
+        let base = ARENA.get_value_ptr_mut(number, &key)?;
+        Some(Bytes { base: base.cast_const().cast(), answer: self.0 })
+    }
+}
+
+/// One region.
 pub struct Bytes<'a> {
     base: *const u8,
     answer: &'a mut Unknown,
 }
 
-/// The region of this number.
-#[inline(always)]
-pub fn region(number: u32, answer: &mut Unknown) -> Option<Bytes<'_>> {
-    // A local: LLVM would merge a constant with a global of equal value, which the loader may change.
-    let key = 0u32;
-    let base = ARENA.get_value_ptr_mut(number, &key)?;
-    Some(Bytes { base: base.cast_const().cast(), answer })
-}
-
 impl Bytes<'_> {
-    /// The bytes from `at` on, of which 8 are there whatever `at` is.
+    /// The place at `at & MASK`.
     #[inline(always)]
-    fn at(&self, at: u32) -> *const u8 {
-        const MASK: u64 = REGION_BYTES as u64 - 1;
-        const { assert!(REGION_BYTES.is_power_of_two()) };
-        // SAFETY: the masked offset is within the region, and more bytes than 8 follow that.
+    fn at<const MASK: u64>(&self, at: u32) -> *const u8 {
+        // SAFETY: the masks below leave offsets within the region.
         unsafe { self.base.add(mask::<MASK>(at.into()) as usize) }
     }
 }
 
+const INSIDE: u64 = REGION_BYTES as u64 - 1;
+const _: () = assert!(REGION_BYTES.is_power_of_two());
+
 impl Region for Bytes<'_> {
     #[inline(always)]
     fn u8(&self, at: u32) -> u64 {
-        load!(u8, self.at(at), "0")
+        load!(u8, self.at::<INSIDE>(at), "0")
     }
 
     #[inline(always)]
     fn u16(&self, at: u32) -> u64 {
-        load!(u16, self.at(at), "0")
+        load!(u16, self.at::<{ INSIDE & !1 }>(at), "0")
     }
 
     #[inline(always)]
     fn u32(&self, at: u32) -> u64 {
-        load!(u32, self.at(at), "0")
+        load!(u32, self.at::<{ INSIDE & !3 }>(at), "0")
     }
 
     #[inline(always)]
     fn u64(&self, at: u32) -> u64 {
-        load!(u64, self.at(at), "0")
+        load!(u64, self.at::<{ INSIDE & !7 }>(at), "0")
+    }
+
+    #[inline(always)]
+    fn word(&self, at: u32) -> u64 {
+        let at = at_most::<{ INSIDE - 7 }>(mask::<INSIDE>(at.into()));
+        // SAFETY: 8 bytes before the region's end.
+        load!(u64, unsafe { self.base.add(at as usize) }, "0")
     }
 
     #[inline(always)]

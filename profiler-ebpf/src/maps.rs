@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     counter::{COUNTERS as COUNTER_COUNT, Counter},
-    native::{MappingList, REGION_VALUE_BYTES, REGIONS},
+    native::{MappingList, REGION_BYTES, REGIONS},
     record::StackRecord,
     thread::ThreadEntry,
 };
@@ -39,8 +39,8 @@ pub static PROCESSES: HashMap<u32, MappingList, 32768> = HashMap::new();
 pub static ARENA: ArrayOfMaps<Array<RegionValue, 1, REGION_FLAGS>, { REGIONS as usize }> =
     ArrayOfMaps::new();
 
-/// One region, with what lies behind it.
-pub type RegionValue = [u64; REGION_VALUE_BYTES as usize / 8];
+/// One region.
+type RegionValue = [u64; REGION_BYTES as usize / 8];
 const REGION_FLAGS: usize = BPF_F_MMAPABLE as usize;
 
 /// The rate limit of kept blocks.

@@ -24,6 +24,22 @@ pub fn mask<const MASK: u64>(value: u64) -> u64 {
     arithmetic!("{0} &= {1}", value, const MASK)
 }
 
+/// `value`, or 0 where it is more than `MOST`.
+#[inline(always)]
+pub fn at_most<const MOST: u64>(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: arithmetic on one register.
+    unsafe {
+        core::arch::asm!(
+            "if {0} <= {1} goto +1",
+            "{0} = 0",
+            inout(reg) value, const MOST,
+            options(pure, nomem, nostack)
+        );
+    }
+    value
+}
+
 /// The element of `slice` at `index & MASK`.
 #[inline(always)]
 pub fn masked<const MASK: u64, T, const N: usize>(slice: &mut [T; N], index: u64) -> &mut T {

@@ -8,10 +8,11 @@
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
 use profiler_common::{
     native::{
-        Mapping, MappingKind, MappingList,
-        step::{self, Registers, Stop},
+        MappingList,
+        step::{self, Registers},
+        walk::Position,
     },
-    walk::{FRAME_EXACT, FRAME_GUESSED, USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd},
+    walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd},
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     record,
     regs::UserRegs,
     settings,
-    unwind::{frame_pointer, native},
+    unwind::native,
     window::{Current, Memory, Window},
 };
 
@@ -29,21 +30,13 @@ use crate::{
 #[repr(C)]
 pub struct Walk {
     /// The frame that comes next.
-    pub at: Registers,
-    /// The mappings of the process.
-    pub list: MappingList,
-    /// The mapping that was looked at last; of no length where that is not known.
-    pub code: Mapping,
+    pub position: Position,
     /// What the local copy of the stack holds.
     pub window: Window,
     /// Frames that were recorded.
     pub frames: u32,
     /// A [`WalkEnd`], when it has ended.
     pub end: u32,
-    /// How often the walk went on on another stack.
-    pub stacks: u32,
-    /// 1 when the next frame was found by a frame pointer.
-    pub guessed: u32,
 }
 
 impl Walk {
@@ -53,13 +46,13 @@ impl Walk {
         // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
         let fp = if regs.compat { step::UNKNOWN } else { regs.fp };
         let mut walk = Self::over(WalkEnd::DepthLimit);
-        walk.at = Registers { pc: regs.pc, sp: regs.sp, fp, lr: regs.lr, exact: 1 };
+        walk.position.at = Registers { pc: regs.pc, sp: regs.sp, fp, lr: regs.lr, exact: 1 };
         if let Some(list) = PROCESSES.get_ptr(pid)
             && !regs.compat
         {
             // SAFETY: a map value; while it is written, a list may be mixed from two, and then leads to
             // rows of other code, but not out of the arena.
-            walk.list = unsafe { *list };
+            walk.position.list = unsafe { *list };
         }
         walk
     }
@@ -67,49 +60,31 @@ impl Walk {
     /// One that has no frames.
     #[inline(always)]
     pub fn over(end: WalkEnd) -> Self {
-        Self {
-            at: Registers { pc: 0, sp: 0, fp: 0, lr: 0, exact: 0 },
-            list: MappingList { region: 0, offset: 0, count: 0, _pad: 0 },
-            code: NO_CODE,
-            window: Window::EMPTY,
-            frames: 0,
-            end: end.raw(),
-            stacks: 0,
-            guessed: 0,
-        }
-    }
-
-    /// Whether the mapping that was looked at last holds `place`.
-    #[inline(always)]
-    pub fn holds(&self, place: u64) -> bool {
-        place.wrapping_sub(self.code.start) < self.code.len.into()
-    }
-
-    /// Remembers no mapping.
-    #[inline(always)]
-    pub fn forget_code(&mut self) {
-        self.code = NO_CODE;
+        let at = Registers { pc: 0, sp: 0, fp: 0, lr: 0, exact: 0 };
+        let list = MappingList { region: 0, offset: 0, count: 0, _pad: 0 };
+        let position = Position::new(at, list);
+        Self { position, window: Window::EMPTY, frames: 0, end: end.raw() }
     }
 
     /// Takes what differs between the ways to a frame through memory: the verifier then follows only one
     /// of them from here on.
     #[inline(always)]
     fn settle(&mut self, scratch: &mut Scratch) {
-        let passing = &mut scratch.walk;
-        pass(&mut self.at.pc, &mut passing.at.pc);
-        pass(&mut self.at.sp, &mut passing.at.sp);
-        pass(&mut self.at.fp, &mut passing.at.fp);
-        pass(&mut self.window, &mut passing.window);
-        pass(&mut self.at.exact, &mut passing.at.exact);
-        pass(&mut self.code.start, &mut passing.code.start);
-        pass(&mut self.code.len, &mut passing.code.len);
-        pass(&mut self.code.kind, &mut passing.code.kind);
-        pass(&mut self.code.delta, &mut passing.code.delta);
-        pass(&mut self.code.region, &mut passing.code.region);
-        pass(&mut self.code.table, &mut passing.code.table);
-        pass(&mut self.code.rules, &mut passing.code.rules);
-        pass(&mut self.stacks, &mut passing.stacks);
-        pass(&mut self.guessed, &mut passing.guessed);
+        let (ours, passing) = (&mut self.position, &mut scratch.walk.position);
+        pass(&mut ours.at.pc, &mut passing.at.pc);
+        pass(&mut ours.at.sp, &mut passing.at.sp);
+        pass(&mut ours.at.fp, &mut passing.at.fp);
+        pass(&mut ours.at.exact, &mut passing.at.exact);
+        pass(&mut ours.code.start, &mut passing.code.start);
+        pass(&mut ours.code.len, &mut passing.code.len);
+        pass(&mut ours.code.kind, &mut passing.code.kind);
+        pass(&mut ours.code.delta, &mut passing.code.delta);
+        pass(&mut ours.code.region, &mut passing.code.region);
+        pass(&mut ours.code.table, &mut passing.code.table);
+        pass(&mut ours.code.rules, &mut passing.code.rules);
+        pass(&mut ours.stacks, &mut passing.stacks);
+        pass(&mut ours.guessed, &mut passing.guessed);
+        pass(&mut self.window, &mut scratch.walk.window);
     }
 
     #[inline(always)]
@@ -129,48 +104,23 @@ fn pass<T: Copy>(value: &mut T, memory: &mut T) {
     }
 }
 
-/// No mapping that is known: its table may come.
-const NO_CODE: Mapping = Mapping {
-    start: 0,
-    len: 0,
-    delta: 0,
-    region: 0,
-    table: 0,
-    rules: 0,
-    kind: MappingKind::Pending.raw(),
-};
-
 /// Records the frame that `walk` stands at.
 #[inline(always)]
 pub fn record_frame(walk: &mut Walk, scratch: &mut Scratch) {
     const { assert!(USER_FRAMES_DEEP == 512) };
-    let how = walk.at.exact << EXACT_BIT | u64::from(walk.guessed) << GUESSED_BIT;
-    *masked::<0x1ff, _, _>(&mut scratch.frames, walk.frames.into()) = walk.at.pc | how;
+    *masked::<0x1ff, _, _>(&mut scratch.frames, walk.frames.into()) = walk.position.word();
     walk.frames += 1;
 }
 
-const EXACT_BIT: u32 = FRAME_EXACT.trailing_zeros();
-const GUESSED_BIT: u32 = FRAME_GUESSED.trailing_zeros();
-
 /// Records one frame and moves to its caller; true when the walk has ended.
 ///
-/// The place where the kind of step is picked: by unwind rows, and by frame pointer where there are
-/// none.
+/// The place where the kind of step is picked: all code is native so far.
 #[inline(always)]
 fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
     record_frame(walk, scratch);
-    walk.guessed = 0;
     match native::step(walk, scratch, memory) {
-        Ok(()) => return false,
-        Err(Stop::End(end)) => return walk.end(end),
-        Err(Stop::NoRule) => {}
-    }
-    walk.guessed = 1;
-    match frame_pointer::step(walk, scratch, memory) {
         Ok(()) => false,
-        Err(WalkEnd::NoRows) if walk.code.kind == MappingKind::Pending.raw() => {
-            walk.end(WalkEnd::NotReady)
-        }
+        Err(WalkEnd::NoRows) if walk.position.is_pending() => walk.end(WalkEnd::NotReady),
         Err(end) => walk.end(end),
     }
 }

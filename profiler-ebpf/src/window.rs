@@ -15,6 +15,7 @@ const WINDOW: u64 = 2048;
 pub const WINDOW_WORDS: usize = 4096 / 8;
 /// Index of the last word of a copy.
 const LAST_WORD: u64 = WINDOW / 8 - 1;
+const _: () = assert!(WINDOW_WORDS > LAST_WORD as usize);
 const PAGE: u64 = 4096;
 
 /// Which part of the stack the buffer holds.
@@ -60,39 +61,39 @@ impl Window {
     /// Holds nothing yet.
     pub const EMPTY: Self = Self { start: 0, words: 0 };
 
-    /// Makes the buffer hold the 1 or 2 `WORDS` at `address`, a multiple of 8; false where they cannot be
+    /// Makes the buffer hold the word at `address`, a multiple of 8; false where it cannot be
     /// read. Nothing below `floor` is read.
     ///
     /// `floor` is the stack pointer, or the end of the frame before: what lies below is dead, and its
-    /// page may be absent. The copy ends with the page that holds the words, since a read that meets an
+    /// page may be absent. The copy ends with the page that holds the word, since a read that meets an
     /// absent page fails as a whole, and takes ten times as long.
     #[inline(always)]
-    pub fn cover<const WORDS: u64, M: Memory>(
+    pub fn cover<M: Memory>(
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
         floor: u64,
         address: u64,
     ) -> bool {
-        if self.holds::<WORDS>(address) {
+        if self.holds(address) {
             return true;
         }
         let floor = floor & !7;
         let near = address.wrapping_sub(floor) <= WINDOW / 2;
-        self.copy::<WORDS, _>(buffer, memory, if near { floor } else { address }, address)
+        self.copy(buffer, memory, if near { floor } else { address }, address)
             // The live end of a large frame may not have been touched yet.
-            || (near && self.copy::<WORDS, _>(buffer, memory, address, address))
+            || (near && self.copy(buffer, memory, address, address))
     }
 
     #[inline(always)]
-    fn copy<const WORDS: u64, M: Memory>(
+    fn copy<M: Memory>(
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
         start: u64,
         address: u64,
     ) -> bool {
-        let page_end = (address.wrapping_add(8 * WORDS - 1) | (PAGE - 1)).wrapping_add(1);
+        let page_end = (address.wrapping_add(7) | (PAGE - 1)).wrapping_add(1);
         let mut len = page_end.wrapping_sub(start);
         if len > WINDOW {
             len = WINDOW;
@@ -102,11 +103,10 @@ impl Window {
         done
     }
 
-    /// Whether the 1 or 2 `WORDS` at `address` are in the buffer.
+    /// Whether the word at `address` is in the buffer.
     #[inline(always)]
-    pub fn holds<const WORDS: u64>(&self, address: u64) -> bool {
-        let first = address.wrapping_sub(self.start);
-        first < self.words && (WORDS == 1 || first.wrapping_add(8) < self.words)
+    pub fn holds(&self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.words
     }
 
     /// The word at `address`, of which [`Self::holds`] is true.
@@ -115,14 +115,5 @@ impl Window {
         let index = mask::<LAST_WORD>(address.wrapping_sub(self.start) >> 3) as usize;
         // SAFETY: the masked index is less than the length.
         unsafe { *buffer.get_unchecked(index) }
-    }
-
-    /// The two words at `address`, of which [`Self::holds`] is true.
-    #[inline(always)]
-    pub fn pair(&self, buffer: &[u64; WINDOW_WORDS], address: u64) -> (u64, u64) {
-        const { assert!(WINDOW_WORDS > LAST_WORD as usize + 1) };
-        let index = mask::<LAST_WORD>(address.wrapping_sub(self.start) >> 3) as usize;
-        // SAFETY: the masked index and the next are less than the length, as asserted.
-        unsafe { (*buffer.get_unchecked(index), *buffer.get_unchecked(index + 1)) }
     }
 }

@@ -37,8 +37,10 @@ pub trait Region {
     fn u16(&self, at: u32) -> u64;
     /// Four bytes at a multiple of 4.
     fn u32(&self, at: u32) -> u64;
-    /// Eight bytes at a multiple of 2.
+    /// Eight bytes at a multiple of 8.
     fn u64(&self, at: u32) -> u64;
+    /// Eight bytes anywhere.
+    fn word(&self, at: u32) -> u64;
     /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
     fn forget(&mut self, value: u32) -> u32 {
         value
@@ -82,7 +84,7 @@ fn rows_up_to<R: Region>(region: &mut R, places: u32, rows: u32, place: u32) -> 
     }
     let left = rows - before;
     let left = if left > 8 { 8 } else { left };
-    before + bytes_up_to(region.u64(places.wrapping_add(before)), left, place)
+    before + bytes_up_to(region.word(places.wrapping_add(before)), left, place)
 }
 
 /// How many of the first `count` bytes of a word, 1 to 8, are not above `place`; the bytes ascend.
@@ -164,6 +166,9 @@ mod tests {
         }
         fn u64(&self, at: u32) -> u64 {
             u64::from_le_bytes(self.read(at))
+        }
+        fn word(&self, at: u32) -> u64 {
+            self.u64(at)
         }
     }
 

@@ -11,21 +11,20 @@
 //! - the **table** of a binary (see [`lookup`]): for each place in its code the [`rule`] that leads to
 //!   the caller.
 //!
-//! [`step`] applies a rule.
+//! [`step`] applies a rule; [`walk`] does all of it for one frame.
 
 pub mod lookup;
 pub mod rule;
 pub mod step;
+pub mod walk;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Bytes of one region of the arena.
+/// Bytes of one region of the arena: as large as kernels before 5.11 allow a value of an array to be.
 pub const REGION_BYTES: u32 = 4 << 20;
-/// Bytes behind a region, in the same map value, that nothing is placed in: a search reads 8 bytes at a
-/// time, and the last read may go past what it looks at.
+/// Bytes at the end of a region that nothing is placed in: a search reads 8 bytes at a time, and the
+/// last read may go past what it looks at.
 pub const REGION_RESERVE: u32 = 64;
-/// Bytes of the map value that holds a region.
-pub const REGION_VALUE_BYTES: u32 = REGION_BYTES + REGION_RESERVE;
 /// Regions at most.
 pub const REGIONS: u32 = 64;
 /// Executable mappings of one process at most; further ones are stepped over by frame pointer.

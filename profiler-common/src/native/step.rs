@@ -11,6 +11,7 @@ pub const UNKNOWN: u64 = 1;
 
 /// Where a walk stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Registers {
     /// Program counter: where the thread is, or will return to.
     pub pc: u64,
@@ -39,6 +40,8 @@ pub trait Stack {
     fn next(&mut self, floor: u64, address: u64) -> Option<u64>;
     /// Any word.
     fn word(&mut self, address: u64) -> Option<u64>;
+    /// Whether a call stands before this place in the code.
+    fn follows_call(&mut self, return_address: u64) -> bool;
 }
 
 /// Why there is no caller.

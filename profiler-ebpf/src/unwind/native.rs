@@ -1,15 +1,15 @@
-//! The step by unwind rows: the rule for the place in the code, applied to the stack.
+//! The step of native code: by unwind rows, and by frame pointer where there are none. How, is in
+//! [`profiler_common::native::walk`], for the kernel and for the user side; here is what it needs.
 
-use profiler_common::native::{
-    MappingKind, lookup,
-    rule::Rule,
-    step::{self, Stack, Stop},
+use profiler_common::{
+    native::{step::Stack, walk},
+    walk::WalkEnd,
 };
 
+use super::call_site;
 use crate::{
-    arena,
+    arena::Tables,
     maps::Scratch,
-    opaque::Unknown,
     settings,
     walk::Walk,
     window::{Memory, WINDOW_WORDS, Window},
@@ -17,44 +17,10 @@ use crate::{
 
 /// Moves `walk` to the caller; or says why it cannot.
 #[inline(always)]
-pub fn step<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> Result<(), Stop> {
-    let rule = rule(walk, &mut scratch.answer);
-    let window = &mut walk.window;
-    let mut stack = UserStack { window, buffer: &mut scratch.window, memory };
-    step::step(rule, &mut walk.at, &mut stack, settings::is_arm())
-}
-
-/// The rule for where the walk stands.
-#[inline(always)]
-fn rule(walk: &mut Walk, answer: &mut Unknown) -> Rule {
-    let place = walk.at.place();
-    if !walk.holds(place) && !enter(walk, place, answer) {
-        return Rule::NONE;
-    }
-    let code = &walk.code;
-    if code.kind != MappingKind::Table.raw() {
-        return Rule::NONE;
-    }
-    let Some(mut region) = arena::region(code.region, answer) else { return Rule::NONE };
-    let place = (place.wrapping_sub(code.start) as u32).wrapping_add(code.delta);
-    lookup::rule(&mut region, code.table, code.rules, place)
-}
-
-/// Finds the mapping that holds `place`, which is then remembered; false where none is known.
-#[inline(always)]
-fn enter(walk: &mut Walk, place: u64, answer: &mut Unknown) -> bool {
-    let list = walk.list;
-    let Some(mut region) = arena::region(list.region, answer) else { return false };
-    match lookup::mapping(&mut region, list.offset, list.count, place) {
-        Some(mapping) => {
-            walk.code = mapping;
-            true
-        }
-        None => {
-            walk.forget_code();
-            false
-        }
-    }
+pub fn step<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> Result<(), WalkEnd> {
+    let mut arena = Tables(&mut scratch.answer);
+    let mut stack = UserStack { window: &mut walk.window, buffer: &mut scratch.window, memory };
+    walk::caller(&mut walk.position, &mut arena, &mut stack, settings::is_arm())
 }
 
 /// The stack through the window.
@@ -68,17 +34,21 @@ impl<M: Memory> Stack for UserStack<'_, M> {
     #[inline(always)]
     fn next(&mut self, floor: u64, address: u64) -> Option<u64> {
         let Self { window, buffer, memory } = self;
-        let there = address & 7 == 0 && window.cover::<1, _>(buffer, *memory, floor, address);
+        let there = address & 7 == 0 && window.cover(buffer, *memory, floor, address);
         there.then(|| window.word(buffer, address))
     }
 
     #[inline(always)]
     fn word(&mut self, address: u64) -> Option<u64> {
-        let Self { window, buffer, memory } = self;
-        if address & 7 == 0 && window.holds::<1>(address) {
-            return Some(window.word(buffer, address));
+        if address & 7 == 0 && self.window.holds(address) {
+            return Some(self.window.word(self.buffer, address));
         }
         let mut word = 0u64;
-        memory.read(&raw mut word, 8, address).then_some(word)
+        self.memory.read(&raw mut word, 8, address).then_some(word)
+    }
+
+    #[inline(always)]
+    fn follows_call(&mut self, return_address: u64) -> bool {
+        call_site::follows_call(self.memory, return_address)
     }
 }
