@@ -3,14 +3,20 @@
 //! **The sample line** runs down this list: [`kernel`] reads what the BPF programs and the perf
 //! side-band say, in the order of time → [`process`] turns addresses into places in files →
 //! [`symbolize`] gives the places names → [`profile`] counts stacks in a window and writes it as
-//! pprof → [`view`] draws it. [`pipeline`] wires
-//! them, [`cli`] is what people call. [`model`] is the vocabulary that they share.
+//! pprof → [`view`] draws it.
+//!
+//! **The preparation line** runs the other way: for a mapping that was seen, [`runtime`] makes of the
+//! file what the kernel needs to unwind its code.
+//!
+//! [`pipeline`] wires them, [`cli`] is what people call. [`model`] is the vocabulary that they share.
 
 pub mod model;
 
 pub mod kernel;
 
 pub mod process;
+
+pub mod runtime;
 
 pub mod symbolize;
 

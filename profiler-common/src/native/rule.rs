@@ -11,9 +11,11 @@
 /// | 8–11 | [`ReturnAddress`] |
 /// | 12–15 | [`FramePointer`] |
 /// | 16–31 | place of the saved frame pointer, in words from the CFA, signed |
-/// | 32–39 | of the return address: likewise, or from the saved frame pointer |
+/// | 32–39 | of the return address: likewise, or from the saved frame pointer; or its register |
 /// | 40–47 | what belongs to the [`Cfa`]: an addend in words, a register, a byte |
 /// | 48–63 | offset of the CFA from its register, in words, signed |
+///
+/// With [`Cfa::SpBytes`], bits 40–63 are one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Rule(pub u64);
@@ -43,6 +45,9 @@ crate::wire_enum! {
         End = 8, "end";
         /// There is unwind information, of a shape that no rule can hold.
         Unsupported = 9, "unsupported";
+        /// Stack pointer plus a number of bytes: frames too large for a number of words, and code that
+        /// does not keep its stack pointer aligned.
+        SpBytes = 10, "sp_bytes";
     }
 }
 
@@ -55,6 +60,8 @@ crate::wire_enum! {
         AtFramePointer = 1, "frame_pointer";
         /// In the link register still: only of the innermost function, or one that a signal interrupted.
         LinkRegister = 2, "link_register";
+        /// In another register, by its DWARF number: `vfork`, whose child uses the stack meanwhile.
+        Register = 3, "register";
     }
 }
 
@@ -67,6 +74,8 @@ crate::wire_enum! {
         Saved = 1, "saved";
         /// Not known: lost, or saved in a way that no rule can hold.
         Unknown = 2, "unknown";
+        /// Saved at a number of words from the frame pointer itself: functions that align their stack.
+        SavedAtFp = 3, "saved_at_fp";
     }
 }
 
@@ -86,6 +95,11 @@ impl Rule {
     /// A rule whose CFA is this many words from its register.
     pub const fn new(cfa: Cfa, words: i16) -> Self {
         Self(Self::bare(cfa).0 | (words as u16 as u64) << 48)
+    }
+
+    /// A rule whose CFA is this many bytes above the stack pointer; they have 24 bits.
+    pub const fn sp_bytes(bytes: u32) -> Self {
+        Self(Self::bare(Cfa::SpBytes).0 | (bytes as u64) << 40)
     }
 
     /// The same with a saved frame pointer.
@@ -145,6 +159,12 @@ impl Rule {
         self.0 >> 40 & 0xff
     }
 
+    /// Bytes from the stack pointer to the CFA of [`Cfa::SpBytes`].
+    #[inline(always)]
+    pub const fn bytes(self) -> u64 {
+        self.0 >> 40
+    }
+
     /// Bytes from its register to the CFA, as a wrapping addend.
     #[inline(always)]
     pub const fn offset(self) -> u64 {
@@ -172,6 +192,16 @@ mod tests {
                 assert_eq!(rule.return_address_offset(), (i64::from(near) * 8) as u64);
                 assert_eq!(rule.extra(), 0xa5);
             }
+        }
+    }
+
+    #[test]
+    fn a_large_frame_keeps_its_bytes() {
+        for bytes in [0, 1, 8, 300_004, 0xff_ffff] {
+            let rule = Rule::sp_bytes(bytes).with_frame_pointer(FramePointer::Saved, -2);
+            assert_eq!((rule.bytes(), rule.cfa()), (bytes.into(), Cfa::SpBytes.raw()));
+            assert_eq!(rule.return_address_offset(), 8u64.wrapping_neg());
+            assert_eq!(rule.frame_pointer_offset(), 16u64.wrapping_neg());
         }
     }
 

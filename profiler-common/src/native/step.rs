@@ -77,8 +77,9 @@ pub fn step<S: Stack>(
     if !may_be_code(pc) {
         return Err(Stop::End(WalkEnd::BadRow));
     }
-    let saved = cfa.wrapping_add(rule.frame_pointer_offset());
-    if rule.frame_pointer() == FramePointer::Saved.raw() {
+    let base = if rule.frame_pointer() == FramePointer::SavedAtFp.raw() { at.fp } else { cfa };
+    if rule.frame_pointer() & 1 != 0 {
+        let saved = base.wrapping_add(rule.frame_pointer_offset());
         at.fp = stack.word(saved).ok_or(UNREADABLE)?;
     } else if rule.frame_pointer() != FramePointer::Same.raw() {
         at.fp = UNKNOWN;
@@ -86,6 +87,10 @@ pub fn step<S: Stack>(
     (at.pc, at.sp, at.lr, at.exact) = (pc, cfa, 0, 0);
     Ok(())
 }
+
+/// Both ways to save a frame pointer are odd numbers.
+const _: () = assert!(FramePointer::Saved.raw() & FramePointer::SavedAtFp.raw() & 1 == 1);
+const _: () = assert!((FramePointer::Same.raw() | FramePointer::Unknown.raw()) & 1 == 0);
 
 const UNREADABLE: Stop = Stop::End(WalkEnd::Unreadable);
 
@@ -98,6 +103,9 @@ fn frame_address<S: Stack>(rule: Rule, at: &Registers, stack: &mut S) -> Result<
     }
     if cfa == Cfa::Fp.raw() {
         return Ok(at.fp.wrapping_add(rule.offset()));
+    }
+    if cfa == Cfa::SpBytes.raw() {
+        return Ok(at.sp.wrapping_add(rule.bytes()));
     }
     if cfa == Cfa::End.raw() {
         return Err(Stop::End(WalkEnd::Complete));
@@ -127,6 +135,9 @@ fn return_address<S: Stack>(
     let how = rule.return_address();
     if how == ReturnAddress::LinkRegister.raw() {
         return if at.lr == 0 { Err(Stop::End(WalkEnd::BadRow)) } else { Ok(at.lr) };
+    }
+    if how == ReturnAddress::Register.raw() {
+        return Err(Stop::NoRule);
     }
     let from = if how == ReturnAddress::AtFramePointer.raw() {
         cfa.wrapping_add(rule.frame_pointer_offset())

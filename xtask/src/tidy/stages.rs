@@ -4,7 +4,7 @@ use super::Problem;
 use super::source::Source;
 
 /// The stages: directories of `profiler-agent/src`.
-const STAGES: &[&str] = &["kernel", "process", "symbolize", "profile", "view"];
+const STAGES: &[&str] = &["kernel", "process", "runtime", "symbolize", "profile", "view"];
 
 /// What wires the stages; no stage may know it either.
 const WIRING: &[&str] = &["pipeline", "cli"];

@@ -1,0 +1,204 @@
+//! Packs rows into the bytes of a table, as [`profiler_common::native::lookup`] describes them.
+
+use ahash::AHashMap;
+use profiler_common::native::lookup::{CHUNK_BYTES, CHUNK_SHIFT};
+use profiler_common::native::rule::Rule;
+
+use super::table::{Limits, NoTable, Part};
+
+/// Bytes of a chunk's entry and its largest block.
+const MAX_CHUNK: usize = 4 + 2 + 256 + 255 * 2;
+/// A gap of more chunks than this ends a part: its entries would take more than a part's own rules.
+const MAX_GAP: u64 = 1024;
+/// Rules of one part at most; a number has 16 bits.
+const MAX_RULES: usize = 1 << 16;
+
+/// Takes rows in the order of addresses.
+pub(super) struct Encoder {
+    limits: Limits,
+    /// Bytes of finished parts.
+    size: u64,
+    parts: Vec<Part>,
+    open: Option<OpenPart>,
+}
+
+impl Encoder {
+    /// An encoder whose parts stay within the limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self { limits: *limits, size: 0, parts: Vec::new(), open: None }
+    }
+
+    /// The rule of the addresses from `start` to before `end`, none of which had one before.
+    pub fn add(&mut self, start: u64, end: u64, rule: Rule) -> Result<(), NoTable> {
+        if let Some(part) = &self.open
+            && start.saturating_sub(part.end) >> CHUNK_SHIFT > MAX_GAP
+        {
+            self.close()?;
+        }
+        if let Some(part) = &self.open
+            && start > part.end
+        {
+            let gap = part.end;
+            self.hold(gap, start, Rule::NONE)?;
+        }
+        self.hold(start, end, rule)
+    }
+
+    /// All parts.
+    pub fn finish(mut self) -> Result<Vec<Part>, NoTable> {
+        self.close()?;
+        Ok(self.parts)
+    }
+
+    /// Lets a rule hold from `start`, where the last one ended, to `end`.
+    fn hold(&mut self, start: u64, end: u64, rule: Rule) -> Result<(), NoTable> {
+        let mut at = start;
+        while at < end {
+            if self.open.as_ref().is_some_and(|part| part.is_full(at, &self.limits)) {
+                self.close()?;
+            }
+            let part = self.open.get_or_insert_with(|| OpenPart::new(at));
+            at = part.hold(at, end, rule);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), NoTable> {
+        if let Some(part) = self.open.take() {
+            let part = part.finish();
+            self.size += part.bytes.len() as u64;
+            if self.size > self.limits.table {
+                return Err(NoTable::TooLarge { what: "table", limit: self.limits.table });
+            }
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+}
+
+/// A part that grows.
+struct OpenPart {
+    /// Its first address.
+    address: u64,
+    /// Behind the last address that has a rule.
+    end: u64,
+    /// Finished chunks: how many rows, and where in `blocks` the block is, in units of 2 bytes.
+    chunks: Vec<(u8, u32)>,
+    blocks: Vec<u8>,
+    /// The rule number that `blocks` ends with.
+    last: Option<u16>,
+    rules: Vec<Rule>,
+    numbers: AHashMap<Rule, u16>,
+    chunk: Chunk,
+}
+
+/// The chunk that rows are added to.
+#[derive(Default)]
+struct Chunk {
+    /// The rule at its first byte.
+    first: u16,
+    /// The rule at its last.
+    current: u16,
+    places: Vec<u8>,
+    rules: Vec<u16>,
+}
+
+impl OpenPart {
+    /// A part that begins in the chunk of `start`.
+    fn new(start: u64) -> Self {
+        let address = start & !u64::from(CHUNK_BYTES - 1);
+        let mut part = Self {
+            address,
+            end: address,
+            chunks: Vec::new(),
+            blocks: Vec::new(),
+            last: None,
+            rules: Vec::new(),
+            numbers: AHashMap::new(),
+            chunk: Chunk::default(),
+        };
+        if start > address {
+            part.hold(address, start, Rule::NONE);
+        }
+        part
+    }
+
+    /// Whether a chunk that begins at `at` would go past a limit.
+    fn is_full(&self, at: u64, limits: &Limits) -> bool {
+        let place = at & u64::from(CHUNK_BYTES - 1);
+        let more = 2 * MAX_CHUNK + 8 * 256;
+        place == 0
+            && (self.size() + more > limits.part as usize || self.rules.len() + 256 > MAX_RULES)
+    }
+
+    fn size(&self) -> usize {
+        (self.chunks.len() + 1) * 4 + self.rules.len() * 8 + self.blocks.len()
+    }
+
+    /// Lets a rule hold from `at` to `end`, or to the end of the chunk, and tells which.
+    fn hold(&mut self, at: u64, end: u64, rule: Rule) -> u64 {
+        let number = self.number(rule);
+        let place = at & u64::from(CHUNK_BYTES - 1);
+        let reached = end.min(at - place + u64::from(CHUNK_BYTES));
+        if place == 0 {
+            if at > self.address {
+                self.flush();
+            }
+            (self.chunk.first, self.chunk.current) = (number, number);
+        } else if number != self.chunk.current {
+            self.chunk.places.push(place as u8);
+            self.chunk.rules.push(number);
+            self.chunk.current = number;
+        }
+        self.end = reached;
+        reached
+    }
+
+    fn number(&mut self, rule: Rule) -> u16 {
+        let next = self.rules.len();
+        *self.numbers.entry(rule).or_insert_with(|| {
+            self.rules.push(rule);
+            next as u16
+        })
+    }
+
+    /// Writes the chunk. A block begins with the rule that the last one ended with, mostly, and then
+    /// shares those 2 bytes with it.
+    fn flush(&mut self) {
+        let Chunk { first, current, places, rules } = &mut self.chunk;
+        if self.last != Some(*first) {
+            self.blocks.extend(first.to_le_bytes());
+        }
+        let block = (self.blocks.len() / 2 - 1) as u32;
+        self.chunks.push((places.len() as u8, block));
+        self.blocks.extend(&*places);
+        if places.len() % 2 == 1 {
+            self.blocks.push(0);
+        }
+        rules.iter().for_each(|number| self.blocks.extend(number.to_le_bytes()));
+        self.last = Some(*current);
+        places.clear();
+        rules.clear();
+    }
+
+    fn finish(mut self) -> Part {
+        self.flush();
+        let index = (self.chunks.len() * 4).next_multiple_of(8);
+        let blocks = index + self.rules.len() * 8;
+        let mut bytes = Vec::with_capacity(blocks + self.blocks.len());
+        for (rows, block) in &self.chunks {
+            let entry = (blocks as u32 / 2 + block) << 8 | u32::from(*rows);
+            bytes.extend(entry.to_le_bytes());
+        }
+        bytes.resize(index, 0);
+        self.rules.iter().for_each(|rule| bytes.extend(rule.0.to_le_bytes()));
+        bytes.extend(&self.blocks);
+        Part {
+            address: self.address,
+            len: (self.chunks.len() as u64) << CHUNK_SHIFT,
+            rules: index as u32,
+            bytes: bytes.into(),
+            rule_count: self.rules.len() as u32,
+        }
+    }
+}

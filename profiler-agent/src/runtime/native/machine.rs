@@ -1,0 +1,47 @@
+//! The two processors, by their DWARF register numbers.
+
+use gimli::{AArch64, Register, Vendor, X86_64};
+use object::elf;
+
+/// A processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    X86_64,
+    Arm64,
+}
+
+impl Machine {
+    /// Of `e_machine`.
+    pub fn of(machine: elf::Machine) -> Option<Self> {
+        match machine {
+            elf::EM_X86_64 => Some(Self::X86_64),
+            elf::EM_AARCH64 => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
+    /// The stack pointer.
+    pub const fn sp(self) -> Register {
+        match self {
+            Self::X86_64 => X86_64::RSP,
+            Self::Arm64 => AArch64::SP,
+        }
+    }
+
+    /// The frame pointer.
+    pub const fn fp(self) -> Register {
+        match self {
+            Self::X86_64 => X86_64::RBP,
+            Self::Arm64 => AArch64::X29,
+        }
+    }
+
+    /// Who gave the instructions that DWARF leaves to the machine their meaning: on arm64, that the
+    /// return address is signed from here on.
+    pub const fn vendor(self) -> Vendor {
+        match self {
+            Self::X86_64 => Vendor::Default,
+            Self::Arm64 => Vendor::AArch64,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! From the unwind information of an ELF file to the table that the kernel side looks up.
+//!
+//! `.eh_frame` and `.debug_frame` describe, for each place in the code, how to find the caller's
+//! registers (call frame information, DWARF 5, 6.4), as a program that must be run from a function's
+//! beginning. [`load`] runs all programs once and keeps what the walk needs, three registers of each
+//! row, in the form of [`profiler_common::native::lookup`].
+//!
+//! The way: [`file`] finds the sections → [`functions`] lists what they describe, in the order of
+//! addresses → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
+//!
+//! Any process may map any file, so nothing in one is believed: sections are copied by `pread` within
+//! [`Limits`], time is linear in their size, and what cannot be understood is counted in the
+//! [`Report`].
+
+mod elf;
+mod encode;
+mod expression;
+mod functions;
+mod go;
+mod machine;
+mod rows;
+mod section;
+mod shape;
+mod sources;
+mod table;
+
+use std::fs::File;
+
+pub use table::{Cause, Limits, NoTable, Part, Report, Source, Table};
+
+use encode::Encoder;
+use sources::Sources;
+
+/// Reads the unwind information of an ELF file, and where given of the file with its debug
+/// information.
+///
+/// # Errors
+/// Why there is no table.
+pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table, NoTable> {
+    let sources = Sources::read(file, debug, limits)?;
+    let mut report = sources.report();
+    let mut encoder = Encoder::new(limits);
+    let source =
+        sources.rows(&mut report, &mut |start, end, rule| encoder.add(start, end, rule))?;
+    let parts = encoder.finish()?;
+    report.rules = parts.iter().map(Part::rule_count).sum();
+    Ok(Table { parts, source, report })
+}

@@ -1,0 +1,148 @@
+//! The sections of a file, and of the file with its debug information, that describe its code.
+
+use std::fs::File;
+use std::ops::Range;
+
+use gimli::{
+    BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer,
+    UnwindSection,
+};
+use profiler_common::native::rule::Rule;
+
+use super::elf::{Elf, Extent};
+use super::functions::{Frames, Function, in_order};
+use super::machine::Machine;
+use super::rows::Rows;
+use super::section::contents;
+use super::table::{Limits, NoTable, Report, Source};
+
+/// What is read of `.eh_frame_hdr`: where `.eh_frame` is.
+const HEADER_BYTES: u64 = 64;
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+/// Takes the rule of the addresses from the first to before the second, in ascending order.
+pub(super) type Sink<'a> = dyn FnMut(u64, u64, Rule) -> Result<(), NoTable> + 'a;
+
+/// The sections, copied.
+pub(super) struct Sources {
+    machine: Machine,
+    /// Code that the Go compiler made is in it.
+    is_go: bool,
+    code: Vec<Range<u64>>,
+    bases: BaseAddresses,
+    eh_frame: Vec<u8>,
+    debug_frame: Vec<u8>,
+}
+
+impl Sources {
+    /// Reads the sections of a file.
+    pub fn read(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Self, NoTable> {
+        let elf = Elf::open(file)?;
+        let mut bases = BaseAddresses::default();
+        if let Some(text) = elf.section(".text") {
+            bases = bases.set_text(text.address);
+        }
+        if let Some(got) = elf.section(".got") {
+            bases = bases.set_got(got.address);
+        }
+        let mut eh_frame = Vec::new();
+        if let Some(extent) = elf.section(".eh_frame").or_else(|| by_header(&elf)) {
+            eh_frame = contents(&elf, extent, ".eh_frame", limits.section)?;
+            bases = bases.set_eh_frame(extent.address);
+        }
+        let mut debug_frame = debug_frame_of(&elf, limits)?;
+        if let (None, Some(debug)) = (&debug_frame, debug) {
+            debug_frame = debug_frame_of(&Elf::open(debug)?, limits)?;
+        }
+        let debug_frame = debug_frame.unwrap_or_default();
+        if eh_frame.is_empty() && debug_frame.is_empty() {
+            return Err(NoTable::NoInformation);
+        }
+        let is_go = [".gopclntab", ".data.rel.ro.gopclntab", ".note.go.buildid"]
+            .into_iter()
+            .any(|name| elf.section(name).is_some());
+        Ok(Self { machine: elf.machine, is_go, code: elf.code(), bases, eh_frame, debug_frame })
+    }
+
+    /// A report of nothing but the sizes.
+    pub fn report(&self) -> Report {
+        let (eh_frame, debug_frame) = (self.eh_frame.len() as u64, self.debug_frame.len() as u64);
+        Report { eh_frame, debug_frame, ..Report::default() }
+    }
+
+    /// Hands all rows on, in the order of addresses, and tells where they come from.
+    pub fn rows(&self, report: &mut Report, sink: &mut Sink<'_>) -> Result<Source, NoTable> {
+        let mut eh_section = EhFrame::new(&self.eh_frame, LittleEndian);
+        eh_section.set_address_size(8);
+        eh_section.set_vendor(self.machine.vendor());
+        let mut debug_section = DebugFrame::new(&self.debug_frame, LittleEndian);
+        debug_section.set_address_size(8);
+        debug_section.set_vendor(self.machine.vendor());
+        let mut eh_frames = Frames::new(eh_section, self.bases.clone(), false);
+        let mut debug_frames = Frames::new(debug_section, self.bases.clone(), true);
+
+        let mut functions = Vec::new();
+        eh_frames.list(&self.code, report, &mut functions);
+        functions = in_order(functions, report);
+        let in_eh_frame = functions.len();
+        if !self.debug_frame.is_empty() {
+            functions = self.with_debug(&mut debug_frames, functions, report);
+        }
+        let source = match (in_eh_frame, functions.len() - in_eh_frame) {
+            (0, 0) => return Err(NoTable::NoRows),
+            (_, 0) => Source::EhFrame,
+            (0, _) => Source::DebugFrame,
+            _ => Source::Both,
+        };
+        let size = self.eh_frame.len() + self.debug_frame.len();
+        let mut rows = Rows::new(self.machine, size, report);
+        for function in &functions {
+            if function.is_debug && self.is_go {
+                rows.of_go(&mut debug_frames, function, sink)?;
+            } else if function.is_debug {
+                rows.of(&mut debug_frames, function, sink)?;
+            } else {
+                rows.of(&mut eh_frames, function, sink)?;
+            }
+        }
+        Ok(source)
+    }
+
+    /// The functions with those of `.debug_frame` that lie in none of them.
+    fn with_debug<'a, S: UnwindSection<Slice<'a>>>(
+        &self,
+        frames: &mut Frames<'a, S>,
+        functions: Vec<Function>,
+        report: &mut Report,
+    ) -> Vec<Function> {
+        let mut found = Vec::new();
+        frames.list(&self.code, report, &mut found);
+        found.retain(|function| {
+            let after = functions.partition_point(|known| known.start <= function.start);
+            let before = after.checked_sub(1).and_then(|index| functions.get(index));
+            before.is_none_or(|known| known.end <= function.start)
+        });
+        found.extend(functions);
+        in_order(found, report)
+    }
+}
+
+/// `.eh_frame` of a file without sections: from where its header points to the segment's end. It says
+/// itself where it ends.
+fn by_header(elf: &Elf<'_>) -> Option<Extent> {
+    let header = elf.eh_frame_header()?;
+    let start = Extent { size: header.size.min(HEADER_BYTES), ..header };
+    let bytes = elf.bytes(start).ok()??;
+    let bases = BaseAddresses::default().set_eh_frame_hdr(header.address);
+    let parsed = EhFrameHdr::new(&bytes, LittleEndian).parse(&bases, 8).ok()?;
+    match parsed.eh_frame_ptr() {
+        Pointer::Direct(address) => elf.rest_of_segment(address),
+        Pointer::Indirect(_) => None,
+    }
+}
+
+fn debug_frame_of(elf: &Elf<'_>, limits: &Limits) -> Result<Option<Vec<u8>>, NoTable> {
+    let extent = elf.section(".debug_frame");
+    extent.map(|extent| contents(elf, extent, ".debug_frame", limits.section)).transpose()
+}
