@@ -27,6 +27,7 @@ fn stack(depth: u64, seed: u64) -> RawStack {
         kernel: Vec::new(),
         user_end: WalkEnd::Complete,
         kernel_end: WalkEnd::Absent,
+        rest: None,
     }
 }
 

@@ -276,6 +276,7 @@ fn nameless(pid: u32, tid: u32) -> RawStack {
         kernel: Vec::new(),
         user_end: WalkEnd::Absent,
         kernel_end: WalkEnd::Absent,
+        rest: None,
     }
 }
 

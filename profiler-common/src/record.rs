@@ -1,10 +1,12 @@
 //! What the kernel side sends up the ring buffer: one record per sample, two per block.
 //!
 //! A record begins with its kind (a `u32`). A stack follows its header as `user_frames` and then
-//! `kernel_frames` words of 8 bytes, innermost frame first. Times are CLOCK_MONOTONIC nanoseconds.
+//! `kernel_frames` words of 8 bytes, innermost frame first; behind them a [`Rest`] where the flags say so.
+//! Times are CLOCK_MONOTONIC nanoseconds.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::native::step::Registers;
 use crate::thread::{Skipped, THREAD_STATES};
 use crate::wire_enum;
 
@@ -59,7 +61,23 @@ pub struct StackRecord {
 pub mod flags {
     /// A block that was found at the start of the recording, not seen to begin.
     pub const SINCE_BEFORE: u8 = 1;
+    /// A [`super::Rest`] follows the frames.
+    pub const REST: u8 = 2;
 }
+
+/// Where the walk of a user stack stopped because the rows for that place were not ready, so that the user
+/// side can go on from the last user frame. The next bytes of the stack follow, from `sp` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Rest {
+    /// Where the walk stands: at the last user frame of the record.
+    pub at: Registers,
+    /// How many bytes of the stack follow.
+    pub bytes: u64,
+}
+
+/// Bytes of stack behind a [`Rest`] at most: up to the end of the page of the stack pointer, and the next.
+pub const REST_BYTES: u64 = 2 * 4096;
 
 /// A thread is back on a CPU after a block whose [`StackRecord`] went up.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -83,4 +101,5 @@ pub struct ResumeRecord {
 }
 
 const _: () = assert!(size_of::<StackRecord>() == 56);
+const _: () = assert!(size_of::<Rest>() == 48);
 const _: () = assert!(size_of::<ResumeRecord>() == 32 + 16 * THREAD_STATES);

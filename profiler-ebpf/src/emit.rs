@@ -12,12 +12,12 @@ use crate::{
     opaque::mask,
 };
 
-/// Sends the record of a stack, with `frames` frames; false where the ring is full.
+/// Sends the record of a stack, with so many bytes behind its header; false where the ring is full.
 #[inline(always)]
-pub fn stack(scratch: &mut Scratch, frames: u64) -> bool {
+pub fn stack(scratch: &mut Scratch, bytes: u64) -> bool {
     const MASK: u64 = RECORD_BYTES as u64 - 1;
     const { assert!(size_of::<StackRecord>() + size_of_val(&[0u64; 0x3ff + 0x7f]) < RECORD_BYTES) };
-    let len = mask::<MASK>(size_of::<StackRecord>() as u64 + frames * 8);
+    let len = mask::<MASK>(size_of::<StackRecord>() as u64 + bytes);
     output((&raw mut *scratch).cast(), len)
 }
 
@@ -38,14 +38,27 @@ fn output(data: *mut c_void, len: u64) -> bool {
 /// the ring is more than half full.
 #[inline(always)]
 fn wake_up() -> u64 {
+    let (filled, size) = fill();
+    let half_full = filled > size >> 1;
+    (if half_full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }).into()
+}
+
+/// Whether less than a quarter of the ring is in use.
+#[inline(always)]
+pub fn has_room() -> bool {
+    let (filled, size) = fill();
+    filled < size >> 2
+}
+
+/// Bytes of the ring in use, and bytes in all.
+#[inline(always)]
+fn fill() -> (u64, u64) {
     let ring: *mut c_void = (&raw const RING).cast_mut().cast();
     // SAFETY: questions about a ring buffer.
-    let (filled, size) = unsafe {
+    unsafe {
         (
             bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA.into()),
             bpf_ringbuf_query(ring, BPF_RB_RING_SIZE.into()),
         )
-    };
-    let half_full = filled > size >> 1;
-    (if half_full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }).into()
+    }
 }

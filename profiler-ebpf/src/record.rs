@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     counter::Counter,
-    record::{COMM_LEN, RecordKind},
+    record::{COMM_LEN, REST_BYTES, RecordKind, Rest, flags},
     walk::{KERNEL_FRAMES, USER_FRAMES_DEEP, WalkEnd},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     maps::{FRAME_SLOTS, Scratch, THREADS, count},
     opaque::mask,
     walk::Walk,
+    window::{Current, Memory},
 };
 
 /// The kernel stack is wanted.
@@ -89,6 +90,7 @@ pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
 /// Through memory: the verifier then forgets by which of its many ways the walk ended.
 #[inline(always)]
 pub fn store_walk(scratch: &mut Scratch, walk: &Walk) {
+    scratch.walk.position.at = walk.position.at;
     let record = &mut scratch.record;
     // SAFETY: fields of a map value.
     unsafe {
@@ -140,8 +142,9 @@ pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
     scratch.record.kernel_frames = kernel_frames as u16;
     scratch.record.kernel_end = end.raw() as u8;
     let frames = user_frames(scratch) + kernel_frames;
-    let sent = emit::stack(scratch, frames);
     let on_cpu = scratch.record.kind == RecordKind::OnCpu.raw();
+    let rest = if on_cpu { add_rest(scratch, frames) } else { 0 };
+    let sent = emit::stack(scratch, frames * 8 + rest);
     count(
         match (on_cpu, sent) {
             (true, true) => Counter::Samples,
@@ -154,6 +157,43 @@ pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
     if !on_cpu && !sent {
         forget_stack(scratch.record.tid);
     }
+}
+
+/// Where the rows were not ready, adds what the user side needs to go on with the walk, behind so many
+/// frames. Returns how many bytes that is: a sample of a new process is worth them, as long as the ring
+/// has room.
+#[inline(always)]
+fn add_rest(scratch: &mut Scratch, frames: u64) -> u64 {
+    const MOST: u64 = 0xff;
+    const HEADER: u64 = size_of::<Rest>() as u64;
+    const PAGE: u64 = 4096;
+    const { assert!(REST_BYTES == 2 * PAGE && MOST * 8 + HEADER + 3 * PAGE < 8 * FRAME_SLOTS as u64) };
+    if scratch.record.user_end != WalkEnd::NotReady.raw() as u8
+        || frames > MOST
+        || !emit::has_room()
+    {
+        return 0;
+    }
+    let at = scratch.walk.position.at;
+    let start = at.sp & !7;
+    let first = PAGE - (start & (PAGE - 1));
+    // SAFETY: within the frames, as asserted: the masks bound what the verifier knows of the offsets.
+    let (header, stack, next) = unsafe {
+        let header = scratch.frames.as_mut_ptr().add(mask::<MOST>(frames) as usize);
+        let stack = header.cast::<u8>().add(HEADER as usize);
+        (header, stack, stack.add(mask::<{ 2 * PAGE - 1 }>(first) as usize))
+    };
+    if !Current.read(stack, mask::<{ 2 * PAGE - 1 }>(first) as u32, start) {
+        return 0;
+    }
+    let second = if Current.read(next, PAGE as u32, start.wrapping_add(first)) { PAGE } else { 0 };
+    let bytes = first + second;
+    for (index, word) in [at.pc, start, at.fp, at.lr, at.exact, bytes].into_iter().enumerate() {
+        // SAFETY: within the header.
+        unsafe { header.add(index).write(word) }
+    }
+    scratch.record.flags |= flags::REST;
+    HEADER + bytes
 }
 
 /// The thread carries the time of its block itself, since no record of it went up.

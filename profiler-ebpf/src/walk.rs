@@ -8,9 +8,8 @@
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
 use profiler_common::{
     native::{
-        MappingList,
         step::{self, Registers},
-        walk::Position,
+        walk::{NO_LIST, Position},
     },
     walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd},
 };
@@ -43,17 +42,18 @@ impl Walk {
     /// At the innermost frame of a thread of process `pid`.
     #[inline(always)]
     pub fn begin(pid: u32, regs: &UserRegs) -> Self {
-        // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
-        let fp = if regs.compat { step::UNKNOWN } else { regs.fp };
+        let at = Registers { pc: regs.pc, sp: regs.sp, fp: regs.fp, lr: regs.lr, exact: 1 };
         let mut walk = Self::over(WalkEnd::DepthLimit);
-        walk.position.at = Registers { pc: regs.pc, sp: regs.sp, fp, lr: regs.lr, exact: 1 };
-        if let Some(list) = PROCESSES.get_ptr(pid)
-            && !regs.compat
-        {
+        walk.position = if regs.compat {
+            // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
+            Position::without_rows(Registers { fp: step::UNKNOWN, ..at })
+        } else if let Some(list) = PROCESSES.get_ptr(pid) {
             // SAFETY: a map value; while it is written, a list may be mixed from two, and then leads to
             // rows of other code, but not out of the arena.
-            walk.position.list = unsafe { *list };
-        }
+            Position::new(at, unsafe { *list })
+        } else {
+            Position::new(at, NO_LIST)
+        };
         walk
     }
 
@@ -61,8 +61,7 @@ impl Walk {
     #[inline(always)]
     pub fn over(end: WalkEnd) -> Self {
         let at = Registers { pc: 0, sp: 0, fp: 0, lr: 0, exact: 0 };
-        let list = MappingList { region: 0, offset: 0, count: 0, _pad: 0 };
-        let position = Position::new(at, list);
+        let position = Position::new(at, NO_LIST);
         Self { position, window: Window::EMPTY, frames: 0, end: end.raw() }
     }
 
@@ -120,7 +119,6 @@ fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
     record_frame(walk, scratch);
     match native::step(walk, scratch, memory) {
         Ok(()) => false,
-        Err(WalkEnd::NoRows) if walk.position.is_pending() => walk.end(WalkEnd::NotReady),
         Err(end) => walk.end(end),
     }
 }

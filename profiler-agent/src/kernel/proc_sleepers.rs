@@ -81,6 +81,7 @@ fn sleeping(
         kernel: Vec::new(),
         user_end,
         kernel_end: WalkEnd::AsleepSinceBefore,
+        rest: None,
     };
     Some(RawBlock { stack, state: stat.state, since_before: true })
 }

@@ -1,12 +1,12 @@
 //! From the bytes of one record of the BPF programs to an event. A record that contradicts itself, or
 //! that a newer object wrote, is `None`: the reader counts it and goes on.
 
-use profiler_common::record::{RecordKind, ResumeRecord, StackRecord, flags};
+use profiler_common::record::{RecordKind, Rest, ResumeRecord, StackRecord, flags};
 use profiler_common::thread::ThreadState;
 use profiler_common::walk::WalkEnd;
 use zerocopy::FromBytes as _;
 
-use crate::model::event::{Event, RawBlock, RawStack, Resume};
+use crate::model::event::{self, Event, RawBlock, RawStack, Resume};
 
 /// Size of a word of a stack.
 const WORD: usize = size_of::<u64>();
@@ -31,7 +31,8 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
 fn stack(bytes: &[u8]) -> Option<(RawStack, StackRecord)> {
     let (header, frames) = StackRecord::read_from_prefix(bytes).ok()?;
     let (user, rest) = words(frames, header.user_frames)?;
-    let (kernel, _) = words(rest, header.kernel_frames)?;
+    let (kernel, rest) = words(rest, header.kernel_frames)?;
+    let rest = if header.flags & flags::REST != 0 { Some(Box::new(rest_of(rest)?)) } else { None };
     let stack = RawStack {
         time_ns: header.time_ns,
         pid: header.pid,
@@ -43,8 +44,15 @@ fn stack(bytes: &[u8]) -> Option<(RawStack, StackRecord)> {
         kernel,
         user_end: WalkEnd::from_raw(header.user_end.into())?,
         kernel_end: WalkEnd::from_raw(header.kernel_end.into())?,
+        rest,
     };
     Some((stack, header))
+}
+
+fn rest_of(bytes: &[u8]) -> Option<event::Rest> {
+    let (rest, stack) = Rest::read_from_prefix(bytes).ok()?;
+    let stack = stack.get(..usize::try_from(rest.bytes).ok()?)?;
+    Some(event::Rest { at: rest.at, stack: stack.into() })
 }
 
 /// Splits off as many words as a header announces, if they are there.
@@ -68,6 +76,7 @@ fn resume(bytes: &[u8]) -> Option<Resume> {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::native::step::Registers;
     use profiler_common::thread::{Skipped, THREAD_STATES};
     use zerocopy::IntoBytes as _;
 
@@ -87,7 +96,7 @@ mod tests {
             user_end: WalkEnd::DepthLimit.raw() as u8,
             kernel_end: WalkEnd::Absent.raw() as u8,
             state: ThreadState::Uninterruptible.raw() as u8,
-            flags: flags::SINCE_BEFORE,
+            flags: if kind == RecordKind::Block { flags::SINCE_BEFORE } else { 0 },
         }
     }
 
@@ -104,6 +113,24 @@ mod tests {
         assert_eq!((stack.user, stack.kernel), (vec![1, 2], vec![9]));
         assert_eq!((stack.pid, stack.tid, stack.cpu, stack.time_ns), (10, 11, 3, 1_000));
         assert_eq!((stack.user_end, stack.kernel_end), (WalkEnd::DepthLimit, WalkEnd::Absent));
+    }
+
+    /// A sample whose walk the user side is to go on with: so many bytes of stack, as it says and as
+    /// there are.
+    fn unfinished(announced: u64, there: usize) -> Vec<u8> {
+        let mut header = header(RecordKind::OnCpu, 1, 1);
+        (header.flags, header.user_end) = (flags::REST, WalkEnd::NotReady.raw() as u8);
+        let at = Registers { pc: 1, sp: 2, fp: 3, lr: 4, exact: 1 };
+        let rest = Rest { at, bytes: announced };
+        [bytes(header, &[1, 9]), rest.as_bytes().to_vec(), vec![7; there]].concat()
+    }
+
+    #[test]
+    fn what_is_left_of_a_stack_comes_along() {
+        let Some(Event::OnCpu(stack)) = decode(&unfinished(16, 16)) else { panic!("not a sample") };
+        let rest = stack.rest.expect("the rest of the stack");
+        assert_eq!((rest.at.pc, rest.at.exact, rest.stack.len()), (1, 1, 16));
+        assert_eq!((stack.user, stack.kernel), (vec![1], vec![9]));
     }
 
     #[test]
@@ -145,6 +172,8 @@ mod tests {
             ("an unknown end", sample(&|h| h.user_end = 200)),
             ("an unknown kernel end", sample(&|h| h.kernel_end = 200)),
             ("an unknown state", sample(&|h| (h.kind, h.state) = (RecordKind::Block.raw(), 77))),
+            ("less stack than it says", unfinished(17, 16)),
+            ("far less stack than it says", unfinished(u64::MAX, 16)),
             ("a return before the leave", resume_record(7, 5).as_bytes().to_vec()),
         ] {
             assert!(decode(&record).is_none(), "{what}");
@@ -156,6 +185,7 @@ mod tests {
         for whole in [
             bytes(header(RecordKind::Block, 3, 2), &[1, 2, 3, 4, 5]),
             resume_record(5, 7).as_bytes().to_vec(),
+            unfinished(16, 16),
         ] {
             for at in 0..whole.len() {
                 let _ = decode(&whole[..at]);

@@ -1,6 +1,7 @@
 //! What the kernel told: samples and blocks (from the BPF programs), and the life of processes (from
 //! perf side-band records). One enumeration, since the pipeline handles both in the order of time.
 
+use profiler_common::native::step::Registers;
 use profiler_common::thread::{Skipped, THREAD_STATES, ThreadState};
 use profiler_common::walk::WalkEnd;
 
@@ -68,6 +69,17 @@ pub struct RawStack {
     pub user_end: WalkEnd,
     /// Why the kernel stack ends where it does.
     pub kernel_end: WalkEnd,
+    /// What the walk of the user stack needs to go on, where it ended as [`WalkEnd::NotReady`].
+    pub rest: Option<Box<Rest>>,
+}
+
+/// A user stack from where the kernel side stopped walking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The registers at the last user frame.
+    pub at: Registers,
+    /// The bytes of the stack, from the stack pointer on.
+    pub stack: Box<[u8]>,
 }
 
 /// A thread that leaves the CPU.

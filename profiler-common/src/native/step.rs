@@ -1,5 +1,7 @@
 //! One step from a frame to its caller, by a rule.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 use crate::walk::WalkEnd;
 
@@ -10,7 +12,7 @@ const MAX_FRAME: u64 = 64 << 20;
 pub const UNKNOWN: u64 = 1;
 
 /// Where a walk stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Registers {
     /// Program counter: where the thread is, or will return to.

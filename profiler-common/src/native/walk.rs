@@ -53,9 +53,17 @@ impl Position {
         self.at.pc | self.at.exact << EXACT_BIT | (self.guessed as u64) << GUESSED_BIT
     }
 
+    /// In code of which nothing is known and nothing will be: a single frame.
+    #[inline(always)]
+    pub const fn without_rows(at: Registers) -> Self {
+        let everywhere = Mapping { start: at.place(), len: 1, ..NO_CODE };
+        let code = Mapping { kind: MappingKind::NoRows.raw(), ..everywhere };
+        Self { code, ..Self::new(at, NO_LIST) }
+    }
+
     /// Whether the rows for this place may still come.
     #[inline(always)]
-    pub const fn is_pending(&self) -> bool {
+    const fn is_pending(&self) -> bool {
         self.code.kind == MappingKind::Pending.raw()
     }
 }
@@ -71,7 +79,11 @@ const NO_CODE: Mapping = Mapping {
     kind: MappingKind::Pending.raw(),
 };
 
-/// Moves to the caller, by the rows of the code or by its frame pointer.
+/// A process of which no mapping is known.
+pub const NO_LIST: MappingList = MappingList { region: 0, offset: 0, count: 0, _pad: 0 };
+
+/// Moves to the caller, by the rows of the code or by its frame pointer. Where the rows may still come,
+/// the walk ends as [`WalkEnd::NotReady`].
 #[inline(always)]
 pub fn caller<A: Arena, S: Stack>(
     position: &mut Position,
@@ -84,6 +96,7 @@ pub fn caller<A: Arena, S: Stack>(
     match step::step(rule, &mut position.at, stack, is_arm) {
         Ok(()) => Ok(()),
         Err(Stop::End(end)) => Err(end),
+        Err(Stop::NoRule) if position.is_pending() => Err(WalkEnd::NotReady),
         Err(Stop::NoRule) => by_frame_pointer(position, stack, is_arm),
     }
 }

@@ -40,6 +40,7 @@ fn resolved(
         kernel: kernel.to_vec(),
         user_end,
         kernel_end,
+        rest: None,
     };
     let map = JitMap { id: 3, pid: 1, file: None, path: "/tmp/perf-1.map".into() };
     let map = Arc::new(map);

@@ -15,6 +15,7 @@ fn raw(user: &[u64], kernel: &[u64]) -> RawStack {
         kernel: kernel.to_vec(),
         user_end: WalkEnd::Complete,
         kernel_end: WalkEnd::Complete,
+        rest: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn stack(pid: u32, tid: u32, address: u64) -> RawStack {
         kernel: Vec::new(),
         user_end: WalkEnd::Complete,
         kernel_end: WalkEnd::Absent,
+        rest: None,
     }
 }
 
