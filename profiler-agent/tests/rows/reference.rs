@@ -144,4 +144,8 @@ impl Stack for Frame {
     fn word(&mut self, address: u64) -> Option<u64> {
         Some(Self::memory(address))
     }
+
+    fn follows_call(&mut self, _: u64) -> bool {
+        true
+    }
 }

@@ -211,7 +211,7 @@ impl Part {
     /// The rule at an ELF virtual address; `None` where the part does not reach.
     pub fn rule(&self, address: u64) -> Option<Rule> {
         let place = address.checked_sub(self.address).filter(|place| *place < self.len)?;
-        Some(lookup::rule(&Bytes(&self.bytes), 0, self.rules, place as u32))
+        Some(lookup::rule(&mut Bytes(&self.bytes), 0, self.rules, place as u32))
     }
 
     pub(super) fn rule_count(&self) -> u64 {
@@ -247,6 +247,10 @@ impl Region for Bytes<'_> {
     }
 
     fn u64(&self, at: u32) -> u64 {
+        u64::from_le_bytes(self.read(at))
+    }
+
+    fn word(&self, at: u32) -> u64 {
         u64::from_le_bytes(self.read(at))
     }
 }
