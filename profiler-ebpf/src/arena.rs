@@ -68,7 +68,8 @@ impl Region for Bytes<'_> {
     fn word(&self, at: u32) -> u64 {
         let at = at_most::<{ INSIDE - 7 }>(mask::<INSIDE>(at.into()));
         // SAFETY: 8 bytes before the region's end.
-        load!(u64, unsafe { self.base.add(at as usize) }, "0")
+        let place = unsafe { self.base.add(at as usize) };
+        load!(u64, place, "0")
     }
 
     #[inline(always)]

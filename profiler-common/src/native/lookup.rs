@@ -47,6 +47,41 @@ pub trait Region {
     }
 }
 
+/// A region that lies in a slice; behind its end are zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Bytes<'_> {
+    fn read<const N: usize>(&self, at: u32) -> [u8; N] {
+        let rest = self.0.get(at as usize..).unwrap_or_default();
+        let mut bytes = [0; N];
+        bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+}
+
+impl Region for Bytes<'_> {
+    fn u8(&self, at: u32) -> u64 {
+        u8::from_le_bytes(self.read(at)).into()
+    }
+
+    fn u16(&self, at: u32) -> u64 {
+        u16::from_le_bytes(self.read(at)).into()
+    }
+
+    fn u32(&self, at: u32) -> u64 {
+        u32::from_le_bytes(self.read(at)).into()
+    }
+
+    fn u64(&self, at: u32) -> u64 {
+        self.word(at)
+    }
+
+    fn word(&self, at: u32) -> u64 {
+        u64::from_le_bytes(self.read(at))
+    }
+}
+
 /// The rule at a place of a table, whose rules lie at `rules`.
 #[inline(always)]
 pub fn rule<R: Region>(region: &mut R, table: u32, rules: u32, place: u32) -> Rule {
@@ -144,34 +179,6 @@ mod tests {
     use super::super::rule::Cfa;
     use super::*;
 
-    /// A region; outside of it everything reads as ones.
-    struct Bytes<'a>(&'a [u8]);
-
-    impl Bytes<'_> {
-        fn read<const N: usize>(&self, at: u32) -> [u8; N] {
-            let bytes = self.0.get(at as usize..).and_then(|rest| rest.first_chunk());
-            bytes.copied().unwrap_or([0xff; N])
-        }
-    }
-
-    impl Region for Bytes<'_> {
-        fn u8(&self, at: u32) -> u64 {
-            u8::from_le_bytes(self.read(at)).into()
-        }
-        fn u16(&self, at: u32) -> u64 {
-            u16::from_le_bytes(self.read(at)).into()
-        }
-        fn u32(&self, at: u32) -> u64 {
-            u32::from_le_bytes(self.read(at)).into()
-        }
-        fn u64(&self, at: u32) -> u64 {
-            u64::from_le_bytes(self.read(at))
-        }
-        fn word(&self, at: u32) -> u64 {
-            self.u64(at)
-        }
-    }
-
     #[test]
     fn bytes_are_counted_up_to_a_place() {
         for count in 1..=8u32 {
@@ -197,7 +204,6 @@ mod tests {
         bytes.extend(places);
         bytes.resize(bytes.len().next_multiple_of(2), 0);
         (1..=rows as u16).for_each(|i| bytes.extend(i.to_le_bytes()));
-        bytes.extend([0; 8]);
         (bytes, rules)
     }
 

@@ -23,10 +23,12 @@ mod section;
 mod shape;
 mod sources;
 mod table;
+mod unwind;
 
 use std::fs::File;
 
 pub use table::{Cause, Limits, NoTable, Part, Report, Source, Table};
+pub use unwind::{Unwound, unwind};
 
 use encode::Encoder;
 use sources::Sources;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use profiler_common::native::lookup::{self, Region};
+use profiler_common::native::lookup::{self, Bytes};
 use profiler_common::native::rule::Rule;
 use profiler_common::native::{REGION_BYTES, REGION_RESERVE};
 use thiserror::Error;
@@ -216,41 +216,5 @@ impl Part {
 
     pub(super) fn rule_count(&self) -> u64 {
         self.rule_count.into()
-    }
-}
-
-/// A part by itself; behind its end are zeros.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn read<const N: usize>(&self, at: u32) -> [u8; N] {
-        let rest = self.0.get(at as usize..).unwrap_or_default();
-        rest.first_chunk().copied().unwrap_or_else(|| {
-            let mut bytes = [0; N];
-            bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            bytes
-        })
-    }
-}
-
-impl Region for Bytes<'_> {
-    fn u8(&self, at: u32) -> u64 {
-        u8::from_le_bytes(self.read(at)).into()
-    }
-
-    fn u16(&self, at: u32) -> u64 {
-        u16::from_le_bytes(self.read(at)).into()
-    }
-
-    fn u32(&self, at: u32) -> u64 {
-        u32::from_le_bytes(self.read(at)).into()
-    }
-
-    fn u64(&self, at: u32) -> u64 {
-        u64::from_le_bytes(self.read(at))
-    }
-
-    fn word(&self, at: u32) -> u64 {
-        u64::from_le_bytes(self.read(at))
     }
 }
