@@ -1,18 +1,26 @@
 //! The only wiring: one recording, from the kernel's events to a finished profile.
 //!
-//! Two threads. The **collector** takes events from the kernel in the order of time, attributes them
-//! and counts them; it never waits for anything else. The **namer** turns frames that the collector
-//! meets for the first time into names, beside it, over a bounded channel: when that is full, the
-//! collector keeps the frames and offers them again a round later.
+//! The **collector** takes events from the kernel in the order of time, attributes them and counts them;
+//! it never waits for anything else. The **namer** turns frames that the collector meets for the first
+//! time into names, beside it, over a bounded channel: when that is full, the collector keeps the frames
+//! and offers them again a round later. The **preparer** gets the kernel side ready for what processes
+//! map, with threads of its own that read binaries: the collector tells it of every change, and keeps
+//! what it has no time for.
+
+mod inbox;
+mod preparer;
+mod reading;
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use profiler_common::record::COMM_LEN;
 use profiler_common::walk::WalkEnd;
 use tokio::sync::watch;
 
+use self::preparer::{Desk, Preparer};
 use crate::kernel::error::KernelError;
 use crate::kernel::plan::Plan;
 use crate::kernel::session::{Ending, Facts, Session};
@@ -21,6 +29,7 @@ use crate::model::frame::Frame;
 use crate::model::losses::Losses;
 use crate::model::names::Names;
 use crate::model::observation::{Activity, Observation};
+use crate::model::space::SpaceChange;
 use crate::process::{self, Processes, ScanError};
 use crate::profile::{Block, Limits, OffCpu, Window};
 use crate::symbolize::{self, Symbolizer};
@@ -43,6 +52,8 @@ pub struct Config {
     pub process: process::Config,
     /// Limits of the namer.
     pub symbolize: symbolize::Config,
+    /// Bytes that unwinding may take, in the kernel and here.
+    pub unwind_memory: u64,
     /// Limits of the window.
     pub window: Limits,
     /// End by itself after this time; `None`: only when told to.
@@ -58,6 +69,9 @@ pub enum RecordError {
     /// Processes could not be listed.
     #[error(transparent)]
     Processes(#[from] ScanError),
+    /// There are no more threads to be had.
+    #[error("a thread could not be started: {0}; raise the limit of processes (ulimit -u)")]
+    Threads(std::io::Error),
 }
 
 /// How a recording is doing, for whoever shows it.
@@ -98,10 +112,11 @@ pub fn record(
     stop: &watch::Receiver<bool>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Recording, RecordError> {
+    let desk = Desk::new(config.unwind_memory);
     std::thread::scope(|scope| {
         let (to_namer, from_collector) = sync_channel(NAMER_QUEUE);
         let namer = scope.spawn(|| name_frames(config.symbolize.clone(), from_collector));
-        let collected = collect(config, stop, progress, to_namer);
+        let collected = collect(config, stop, progress, (scope, &desk), to_namer);
         let named = match namer.join() {
             Ok(named) => named,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -115,19 +130,24 @@ pub fn record(
 }
 
 /// The collector: kernel → processes → window, until it is over.
-fn collect(
+fn collect<'scope>(
     config: &Config,
     stop: &watch::Receiver<bool>,
     progress: &watch::Sender<Progress>,
+    (scope, desk): (&'scope Scope<'scope, '_>, &'scope Desk),
     namer: SyncSender<Vec<Frame>>,
 ) -> Result<Recording, RecordError> {
     let mut session = Session::start(&config.plan)?;
     let began = Instant::now();
     progress.send_modify(|p| p.attached = true);
 
-    let mut line = Line::new(config, session.facts(), namer);
+    let tables = session.take_tables();
+    let preparer = tables.map(|tables| Preparer::start(scope, desk, tables)).transpose();
+    let preparer = preparer.map_err(RecordError::Threads)?;
+    let mut line = Line::new(config, session.facts(), namer, preparer);
     let mut events = Vec::new();
     line.processes.scan()?;
+    line.offer_changes();
     loop {
         let left = config.duration.map(|d| d.saturating_sub(began.elapsed()));
         if *stop.borrow() || left.is_some_and(|left| left.is_zero()) {
@@ -135,6 +155,7 @@ fn collect(
         }
         session.poll(left.map_or(ROUND, |left| left.min(ROUND)), &mut events)?;
         events.drain(..).for_each(|event| line.take(&event));
+        line.offer_changes();
         line.offer_frames();
         let lost = session.losses().map(|losses| losses.lost()).unwrap_or_default();
         progress.send_modify(|p| {
@@ -153,8 +174,11 @@ fn collect(
 }
 
 /// The stages that one event passes, in order.
-struct Line {
+struct Line<'scope> {
     processes: Processes,
+    preparer: Option<Preparer<'scope>>,
+    /// What the preparer had no time for.
+    unprepared: Vec<SpaceChange>,
     off_cpu: OffCpu,
     window: Window,
     period_ns: u64,
@@ -163,10 +187,17 @@ struct Line {
     unnamed: Vec<Frame>,
 }
 
-impl Line {
-    fn new(config: &Config, facts: &Facts, namer: SyncSender<Vec<Frame>>) -> Self {
+impl<'scope> Line<'scope> {
+    fn new(
+        config: &Config,
+        facts: &Facts,
+        namer: SyncSender<Vec<Frame>>,
+        preparer: Option<Preparer<'scope>>,
+    ) -> Self {
         Self {
             processes: Processes::new(config.process.clone()),
+            preparer,
+            unprepared: Vec::new(),
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
             period_ns: facts.period_ns,
@@ -216,6 +247,21 @@ impl Line {
         }
     }
 
+    /// Tells the preparer what changed. While it is busy, changes wait, and later ones take the place of
+    /// earlier ones.
+    fn offer_changes(&mut self) {
+        let Some(preparer) = &self.preparer else { return };
+        if self.unprepared.is_empty() {
+            self.unprepared = self.processes.take_changed();
+        }
+        if self.unprepared.is_empty() {
+            return;
+        }
+        if let Err(busy) = preparer.offer(std::mem::take(&mut self.unprepared)) {
+            self.unprepared = busy;
+        }
+    }
+
     /// Gives the namer what is new, if it has room; what it has not room for waits.
     fn offer_frames(&mut self) {
         self.unnamed.extend(self.window.take_new_frames());
@@ -234,6 +280,7 @@ impl Line {
     fn finish(mut self, facts: Facts, ending: Ending) -> Recording {
         ending.events.iter().for_each(|event| self.take(event));
         let mut losses = ending.losses;
+        losses.merge(&self.preparer.take().map(Preparer::finish).unwrap_or_default());
         let processes = &mut self.processes;
         let describe = |pid, tid| processes.attribute(&nameless(pid, tid)).thread;
         losses.merge(&self.off_cpu.finish(

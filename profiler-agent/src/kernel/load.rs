@@ -12,9 +12,10 @@ use profiler_common::settings::Settings;
 use super::error::KernelError;
 use super::features::{Features, KernelVersion};
 use super::limits;
-use super::maps::{MapSizes, Maps};
+use super::maps::{self, MapSizes, Maps};
 use super::privileges;
 use super::ring::Ring;
+use super::tables::Tables;
 
 /// Built by `cargo xtask build-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/profiler.bpf.o");
@@ -172,6 +173,13 @@ impl Object {
         let program = self.ebpf.program(name).ok_or_else(|| mismatch(name))?;
         let fd = program.fd().map_err(|e| refused(name, words(&e)))?;
         fd.try_clone().map_err(|source| KernelError::System { call: "dup", source })
+    }
+
+    /// The tables of the preparation line.
+    pub fn take_tables(&mut self) -> Result<Tables, KernelError> {
+        let regions = maps::take(&mut self.ebpf, "ARENA")?;
+        let processes = maps::take(&mut self.ebpf, "PROCESSES")?;
+        Ok(Tables::new(regions, processes))
     }
 
     /// A closure that passes on what the programs have said since it was last called.

@@ -24,6 +24,10 @@ const RING_MAX: u32 = 32 << 20;
 const THREADS_MIN: u32 = 16 << 10;
 const THREADS_MAX: u32 = 256 << 10;
 
+/// Processes that can have a list of mappings.
+const PROCESSES_MIN: u32 = 4 << 10;
+const PROCESSES_MAX: u32 = 64 << 10;
+
 /// Insert only what is not there yet (include/uapi/linux/bpf.h).
 const BPF_NOEXIST: u64 = 1;
 
@@ -32,11 +36,12 @@ const BPF_NOEXIST: u64 = 1;
 pub struct MapSizes {
     ring_bytes: u32,
     threads: u32,
+    processes: u32,
 }
 
 impl MapSizes {
-    /// For a machine with so many CPUs, and so many threads now.
-    pub fn new(event: EventChoice, cpus: usize, threads: u32) -> Self {
+    /// For a machine with so many CPUs, and so many threads and processes now.
+    pub fn new(event: EventChoice, cpus: usize, threads: u32, processes: u32) -> Self {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let sleepers = if event.off_cpu() { threads } else { 0 };
         let ring = cpus.saturating_mul(RING_BYTES_PER_CPU);
@@ -49,12 +54,16 @@ impl MapSizes {
             } else {
                 1
             },
+            processes: processes.saturating_mul(4).clamp(PROCESSES_MIN, PROCESSES_MAX),
         }
     }
 
     /// Tells the loader.
     pub fn apply(self, loader: &mut EbpfLoader<'_>) {
-        loader.map_max_entries("RING", self.ring_bytes).map_max_entries("THREADS", self.threads);
+        loader
+            .map_max_entries("RING", self.ring_bytes)
+            .map_max_entries("THREADS", self.threads)
+            .map_max_entries("PROCESSES", self.processes);
     }
 }
 
@@ -134,7 +143,8 @@ fn is_full_or_known(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EEXIST | libc::E2BIG))
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(
+/// Takes a map out of the object.
+pub fn take<M: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, KernelError> {
@@ -143,7 +153,8 @@ fn take<M: TryFrom<Map, Error = MapError>>(
     M::try_from(map).map_err(|e| mismatch(format!(": {}", words(&e))))
 }
 
-fn failed(error: MapError) -> KernelError {
+/// What a map answered that never should.
+pub fn failed(error: MapError) -> KernelError {
     KernelError::System { call: "bpf", source: std::io::Error::other(words(&error)) }
 }
 
@@ -154,9 +165,11 @@ mod tests {
     #[test]
     fn sizes_follow_the_machine_within_bounds() {
         let size = |event, cpus, threads| {
-            let sizes = MapSizes::new(event, cpus, threads);
+            let sizes = MapSizes::new(event, cpus, threads, threads / 2);
             (sizes.ring_bytes, sizes.threads)
         };
+        let processes = |now| MapSizes::new(EventChoice::OnCpu, 1, now, now).processes;
+        assert_eq!([100, 5_000, 1 << 20].map(processes), [4 << 10, 20_000, 64 << 10]);
         assert_eq!(size(EventChoice::OnCpu, 1, 100_000), (1 << 20, 1));
         assert_eq!(size(EventChoice::OnCpu, 3, 100), (2 << 20, 1));
         assert_eq!(size(EventChoice::Wall, 2, 100), (1 << 20, 16 << 10));

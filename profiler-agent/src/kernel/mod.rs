@@ -21,12 +21,14 @@ pub mod error;
 pub mod plan;
 pub mod session;
 pub mod system;
+pub mod tables;
 
 mod btf;
 mod features;
 mod scheduler_text;
 mod settings;
 
+mod arena;
 mod load;
 mod maps;
 

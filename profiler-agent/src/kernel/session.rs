@@ -21,6 +21,7 @@ pub use super::ring::RingFill;
 use super::scheduler_text::SchedulerText;
 use super::settings::settings;
 use super::sideband::Sideband;
+use super::tables::Tables;
 use super::tracepoints::{self, Link};
 use super::waiter::Waiter;
 use super::{limits, proc_sleepers, system};
@@ -56,6 +57,7 @@ pub struct Session {
     cpus: Vec<u32>,
     cpus_missed: u64,
     flush_log: Option<Box<dyn FnMut() + Send>>,
+    tables: Option<Tables>,
     /// Holds the programs that are reached by tail calls.
     object: Object,
 }
@@ -82,10 +84,12 @@ impl Session {
         sideband.descriptors().try_for_each(|fd| waiter.add(fd))?;
         phases.end("side-band");
 
-        let sizes = MapSizes::new(plan.event, cpus.len(), system::thread_count()?);
+        let (threads, processes) = (system::thread_count()?, system::process_count()?);
+        let sizes = MapSizes::new(plan.event, cpus.len(), threads, processes);
         let (mut object, mut maps, ring) =
             Object::create(&settings, sizes, plan.bpf_log, &features)?;
         waiter.add(ring.descriptor())?;
+        let tables = object.take_tables()?;
         let flush_log = if plan.bpf_log { Some(object.logger()?) } else { None };
         phases.end("maps");
         let loaded = load(plan, &features, &mut object)?;
@@ -108,6 +112,7 @@ impl Session {
             cpus,
             cpus_missed: 0,
             flush_log,
+            tables: Some(tables),
             object,
         };
         session.attach(plan, &features, &settings, loaded.sleepers)?;
@@ -185,6 +190,11 @@ impl Session {
     /// What stays true for the whole recording.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The tables that tell the programs how to unwind, to the one who writes them from now on.
+    pub fn take_tables(&mut self) -> Option<Tables> {
+        self.tables.take()
     }
 
     /// How full the ring buffer gets.

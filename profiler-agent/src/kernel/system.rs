@@ -57,6 +57,16 @@ pub fn thread_count() -> Result<u32, KernelError> {
     })
 }
 
+/// How many processes the system has now.
+pub fn process_count() -> Result<u32, KernelError> {
+    let path = "/proc";
+    let read = |source| KernelError::Read { path: path.into(), source };
+    let entries = fs::read_dir(path).map_err(read)?.filter_map(Result::ok);
+    let is_number = |name: &str| name.bytes().all(|b| b.is_ascii_digit());
+    let processes = entries.filter(|e| e.file_name().to_str().is_some_and(is_number));
+    Ok(u32::try_from(processes.count()).unwrap_or(u32::MAX))
+}
+
 /// A number in a file of the kernel; `None` where there is no such file or number.
 pub fn read_number<T: std::str::FromStr>(path: impl AsRef<Path>) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
@@ -107,6 +117,6 @@ mod tests {
         assert!(monotonic_ns() > 0 && unix_ns() > 0);
         assert!(!kernel_release().unwrap().is_empty() && !hostname().unwrap().is_empty());
         assert!(!online_cpus().unwrap().is_empty());
-        assert!(thread_count().unwrap() > 0);
+        assert!((1..=thread_count().unwrap()).contains(&process_count().unwrap()));
     }
 }

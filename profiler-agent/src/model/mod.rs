@@ -7,3 +7,5 @@ pub mod frame;
 pub mod losses;
 pub mod names;
 pub mod observation;
+pub mod space;
+pub mod tables;

@@ -7,36 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::model::frame::Binary;
-
-/// An executable mapping.
-#[derive(Clone, Debug)]
-pub(super) struct Mapping {
-    /// First address.
-    pub(super) start: u64,
-    /// The address after the last.
-    pub(super) end: u64,
-    /// Offset in the file of `start`; 0 for generated code.
-    pub(super) file_offset: u64,
-    /// What lies there.
-    pub(super) code: Code,
-}
-
-/// What lies at a mapping.
-#[derive(Clone, Debug)]
-pub(super) enum Code {
-    /// A file's text.
-    Binary(Arc<Binary>),
-    /// Code that the process made.
-    Generated,
-}
+use crate::model::space::{Code, Mapping, Space};
 
 impl Mapping {
-    /// The offset in its file of an address that lies in it.
-    pub(super) fn offset_of(&self, address: u64) -> u64 {
-        self.file_offset.wrapping_add(address.wrapping_sub(self.start))
-    }
-
     /// The part of it that lies in `range`, if any.
     fn part(&self, range: Range<u64>) -> Option<Self> {
         let start = self.start.max(range.start);
@@ -102,14 +75,15 @@ impl Budget {
 /// All executable mappings of a process. They do not overlap.
 #[derive(Debug)]
 pub(super) struct AddressSpace {
-    mappings: Vec<Mapping>,
+    /// Shared with whoever was told of it, and copied when it changes then.
+    mappings: Space,
     budget: Budget,
 }
 
 impl AddressSpace {
     /// Nothing mapped.
     pub(super) fn new(budget: Budget) -> Self {
-        Self { mappings: Vec::new(), budget }
+        Self { mappings: Space::default(), budget }
     }
 
     /// How many mappings there are.
@@ -117,11 +91,16 @@ impl AddressSpace {
         self.mappings.len()
     }
 
+    /// As it is now.
+    pub(super) fn snapshot(&self) -> Space {
+        Arc::clone(&self.mappings)
+    }
+
     /// Whether both hold the same at every address.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         let same =
             |(a, b): (&Mapping, &Mapping)| a.start == b.start && a.end == b.end && a.agrees(b);
-        self.len() == other.len() && self.mappings.iter().zip(&other.mappings).all(same)
+        self.len() == other.len() && self.mappings.iter().zip(&*other.mappings).all(same)
     }
 
     /// The mapping that holds an address.
@@ -161,7 +140,7 @@ impl AddressSpace {
             merge(left.into_iter().chain([new]).chain(right))
         };
         let count = pieces.len();
-        self.mappings.splice(first..last, pieces);
+        Arc::make_mut(&mut self.mappings).splice(first..last, pieces);
         if !full {
             self.merge_neighbours(first, first + count);
         }
@@ -177,7 +156,7 @@ impl AddressSpace {
         let Some(around) = self.mappings.get(from..to) else { return };
         let merged = merge(around.iter().cloned());
         if merged.len() < around.len() {
-            self.mappings.splice(from..to, merged);
+            Arc::make_mut(&mut self.mappings).splice(from..to, merged);
         }
     }
 
@@ -208,7 +187,7 @@ fn merge(mappings: impl IntoIterator<Item = Mapping>) -> Vec<Mapping> {
 impl Clone for AddressSpace {
     fn clone(&self) -> Self {
         self.budget.grow(self.mappings.len());
-        Self { mappings: self.mappings.clone(), budget: self.budget.clone() }
+        Self { mappings: Arc::clone(&self.mappings), budget: self.budget.clone() }
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use profiler_common::walk::{FRAME_ADDRESS, FRAME_EXACT, WalkEnd};
 
-use super::address_space::{AddressSpace, Code, Mapping};
+use super::address_space::AddressSpace;
 use crate::model::event::RawStack;
 use crate::model::frame::{Frame, JitMap, Marker};
+use crate::model::space::{Code, Mapping};
 
 /// The frames of one stack.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use super::Config;
-use super::address_space::Code;
 use super::backing::Backing;
 use super::elf::{Headers, hex};
 use super::mapped_file::{Files, Found, NotFound};
@@ -19,6 +18,7 @@ use super::vdso;
 use crate::model::event::{Mmap, MmapId};
 use crate::model::frame::{Binary, BinaryKind};
 use crate::model::losses::Losses;
+use crate::model::space::Code;
 
 /// What was added, or found no room, between two sweeps at least.
 const SWEEP_EVERY: usize = 64;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address_space::{AddressSpace, Budget, Change, Mapping};
+use super::address_space::{AddressSpace, Budget, Change};
 use super::backoff::Backoff;
 use crate::model::event::Comm;
 use crate::model::frame::JitMap;
 use crate::model::observation::ThreadInfo;
+use crate::model::space::Mapping;
 
 /// Threads of one process whose labels are kept ready, at most.
 const MAX_THREADS: usize = 4096;

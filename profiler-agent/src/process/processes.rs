@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address_space::{AddressSpace, Change, Mapping};
+use super::address_space::{AddressSpace, Change};
 use super::attribute::resolve;
 use super::backoff::Backoff;
 use super::binary::Binaries;
@@ -21,6 +21,7 @@ use super::{Attributed, Config};
 use crate::model::event::{Event, Mmap, RawStack};
 use crate::model::frame::Stack;
 use crate::model::losses::Losses;
+use crate::model::space::{Mapping, SpaceChange};
 
 /// `/proc` could not be read at all: nothing could be attributed.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,24 @@ impl Processes {
         Attributed { thread, stack }
     }
 
+    /// The processes whose executable memory changed since this was last asked, with what it is now.
+    pub fn take_changed(&mut self) -> Vec<SpaceChange> {
+        let changed = self.table.take_changed();
+        let mut changes = Vec::with_capacity(changed.len());
+        for pid in changed {
+            // One that an event named but nobody saw begin has more than the event told.
+            if self.table.get(pid).is_some_and(|life| life.source == Source::Unread)
+                && self.read(pid, pid).is_err()
+            {
+                // It may be gone. If it is not, a sample of it asks again.
+                continue;
+            }
+            let living = self.table.get(pid).filter(|life| life.ended_at_ns.is_none());
+            changes.push(SpaceChange { pid, space: living.map(|life| life.space().snapshot()) });
+        }
+        changes
+    }
+
     /// What was turned away so far.
     pub fn losses(&self) -> Losses {
         let mut losses = self.losses.clone();
@@ -198,6 +217,7 @@ impl Processes {
                 self.losses.add("mappings_lost_limit", u64::from(is_lost));
             }
         }
+        self.table.note_change(pid);
         let version = self.table.next_version();
         let life = self.table.entry(pid);
         life.replace_space(space, version);

@@ -3,15 +3,16 @@
 //! A process that ended is kept for a while, since stacks may arrive after the news of its end, and
 //! since its binaries stay open as long: the next process of the same program finds them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Config;
-use super::address_space::{Budget, Change, Mapping};
+use super::address_space::{Budget, Change};
 use super::backoff::nanos;
 use super::life::{Life, Source};
 use super::text::comm;
 use crate::model::event::{CommChange, Exit, Fork};
 use crate::model::losses::Losses;
+use crate::model::space::Mapping;
 
 /// Processes by number.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Table {
     max_lives: usize,
     keep_dead_ns: u64,
     last_version: u64,
+    /// Processes whose memory changed, or that ended, since someone asked.
+    changed: HashSet<u32>,
     losses: Losses,
 }
 
@@ -44,6 +47,7 @@ impl Table {
             max_lives: config.max_processes.max(1),
             keep_dead_ns: nanos(config.keep_dead),
             last_version: 0,
+            changed: HashSet::new(),
             losses: Losses::default(),
         }
     }
@@ -83,6 +87,16 @@ impl Table {
         self.last_version
     }
 
+    /// Notes that the memory of a process changed, or that it ended.
+    pub(super) fn note_change(&mut self, pid: u32) {
+        self.changed.insert(pid);
+    }
+
+    /// Processes of which [`Self::note_change`] was told since this was last asked.
+    pub(super) fn take_changed(&mut self) -> HashSet<u32> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// A process was born: it begins with its parent's memory. Threads need no entry.
     pub(super) fn fork(&mut self, fork: &Fork) {
         let is_old = |life: &Life| !life.is_news(fork.time_ns);
@@ -97,6 +111,7 @@ impl Table {
         };
         self.make_room_for(fork.pid);
         self.lives.insert(fork.pid, child);
+        self.note_change(fork.pid);
     }
 
     /// A thread has a new name, perhaps because its process runs a new program.
@@ -110,10 +125,11 @@ impl Table {
         if !life.is_news(change.time_ns) {
             return;
         }
+        life.name = comm(&change.comm).into();
         if change.exec {
             life.exec(change.time_ns, &budget, version);
+            self.note_change(change.pid);
         }
-        life.name = comm(&change.comm).into();
     }
 
     /// A process mapped something.
@@ -121,8 +137,13 @@ impl Table {
         let version = self.next_version();
         let budget = self.budget.clone();
         let change = self.entry(pid).map(mapping, &budget, version);
-        if change == Change::Full {
-            self.losses.add("mappings_lost_limit", 1);
+        match change {
+            Change::None => {}
+            Change::Inserted => self.note_change(pid),
+            Change::Full => {
+                self.losses.add("mappings_lost_limit", 1);
+                self.note_change(pid);
+            }
         }
         change
     }
@@ -147,6 +168,7 @@ impl Table {
         life.ended_at_ns = Some(ended_at_ns);
         let forget_at_ns = ended_at_ns.saturating_add(self.keep_dead_ns);
         self.ends.push_back(End { forget_at_ns, pid, ended_at_ns });
+        self.note_change(pid);
         // The dead must not crowd out the living.
         if self.ends.len() > self.max_lives.div_ceil(2) {
             self.forget_oldest_end();
@@ -199,6 +221,7 @@ impl Table {
         let surplus = self.max_lives.div_ceil(16);
         for (_, pid) in by_sample.into_iter().take(surplus) {
             self.lives.remove(&pid);
+            self.note_change(pid);
             self.losses.add("processes_forgotten_table_full", 1);
         }
     }

@@ -73,6 +73,10 @@ pub struct RecordArgs {
     #[arg(long, value_name = "MIB", default_value_t = 24, value_parser = clap::value_parser!(u64).range(..=65_536))]
     pub symbol_memory: u64,
 
+    /// Memory that unwind tables may take, in the kernel and in the agent together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=65_536))]
+    pub unwind_memory: u64,
+
     /// Pretend that the kernel lacks a feature (for tests of the fallbacks)
     #[arg(long, hide = true, value_name = "FEATURE")]
     pub without: Vec<Feature>,

@@ -172,6 +172,7 @@ fn pipeline_config(args: &RecordArgs, log: LogLevel) -> pipeline::Config {
             memory_budget: args.symbol_memory << 20,
             ..symbolize::Config::default()
         },
+        unwind_memory: args.unwind_memory << 20,
         window: Limits::default(),
         duration: args.duration.or((!until_told).then_some(DEFAULT_DURATION)),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::frame::BinaryKind;
+use crate::model::frame::{Binary, BinaryKind};
 
 fn binary(id: u32) -> Arc<Binary> {
     Arc::new(Binary {

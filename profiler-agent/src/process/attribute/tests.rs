@@ -4,7 +4,7 @@ use profiler_common::walk::{FRAME_GUESSED, WalkEnd};
 
 use super::*;
 use crate::model::frame::{Binary, BinaryKind, FrameKey};
-use crate::process::address_space::{Budget, Mapping};
+use crate::process::address_space::Budget;
 
 fn space() -> AddressSpace {
     let binary = Arc::new(Binary {

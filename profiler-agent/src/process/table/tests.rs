@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::process::address_space::Code;
+use crate::model::space::Code;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -8,19 +8,27 @@
 //! The way: [`file`] finds the sections → [`functions`] lists what they describe, in the order of
 //! addresses → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
 //!
+//! [`keeper`] knows which process maps which binary, and keeps the kernel's tables to it: a `shelf` of
+//! tables, the `lists` of the processes, and mappings `cut` into what has a table and what has none.
+//!
 //! Any process may map any file, so nothing in one is believed: sections are copied by `pread` within
 //! [`Limits`], time is linear in their size, and what cannot be understood is counted in the
 //! [`Report`].
 
+pub mod keeper;
+
+mod cut;
 mod elf;
 mod encode;
 mod expression;
 mod functions;
 mod go;
+mod lists;
 mod machine;
 mod rows;
 mod section;
 mod shape;
+mod shelf;
 mod sources;
 mod table;
 mod unwind;

@@ -1,0 +1,66 @@
+//! The kernel's tables of the preparation line: the arena, and the map `PROCESSES`, which leads a
+//! process to its list of mappings.
+
+use std::time::Instant;
+
+use aya::maps::{ArrayOfMaps, HashMap, MapData, MapError};
+use profiler_common::native::MappingList;
+
+use super::arena::Arena;
+use super::arena::region::BpfRegions;
+use crate::model::tables::{KernelTables, Place, ProcessesFull, Room};
+
+/// Their only writer.
+pub struct Tables {
+    arena: Arena<BpfRegions>,
+    processes: HashMap<MapData, u32, MappingList>,
+}
+
+impl Tables {
+    /// Empty, and without a budget.
+    pub fn new(
+        regions: ArrayOfMaps<MapData>,
+        processes: HashMap<MapData, u32, MappingList>,
+    ) -> Self {
+        Self { arena: Arena::new(BpfRegions::new(regions)), processes }
+    }
+}
+
+impl KernelTables for Tables {
+    fn allow(&mut self, bytes: u64) {
+        self.arena.allow(bytes);
+    }
+
+    fn place(&mut self, bytes: &[u8], now: Instant) -> Option<Place> {
+        self.arena.place(bytes, now)
+    }
+
+    fn free(&mut self, place: Place, now: Instant) {
+        self.arena.free(place, now);
+    }
+
+    fn room(&mut self, now: Instant) -> Room {
+        self.arena.room(now)
+    }
+
+    fn set(&mut self, pid: u32, list: MappingList) -> Result<(), ProcessesFull> {
+        self.processes.insert(pid, list, 0).map_err(|error| {
+            tracing::debug!(pid, %error, "process without a list of mappings");
+            ProcessesFull
+        })
+    }
+
+    fn remove(&mut self, pid: u32) {
+        match self.processes.remove(&pid) {
+            Ok(()) => {}
+            // The programs removed it themselves, or it never had one.
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => tracing::debug!(pid, %error, "list of mappings not removed"),
+        }
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        // One that is removed meanwhile takes the next key along; the next look finds it.
+        self.processes.keys().filter_map(Result::ok).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! The preparation line's threads: one that keeps the kernel's tables to what processes map, and those
+//! that read the binaries for it.
+
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use super::inbox::Inbox;
+use super::reading::{Memory, Queue, Reader};
+use crate::model::losses::Losses;
+use crate::model::space::SpaceChange;
+use crate::model::tables::KernelTables;
+use crate::runtime::native::Limits;
+use crate::runtime::native::keeper::Keeper;
+
+/// How the memory for unwinding is shared out, in 64ths: to the arena; to what is read of one large
+/// binary, and to the table that is made of it; the same for a small one.
+const ARENA: u64 = 40;
+const LARGE: u64 = 10;
+const SMALL: u64 = 2;
+const _: () = assert!(ARENA + 2 * LARGE + 2 * SMALL <= 64);
+
+/// What the collector and the threads share.
+#[derive(Debug)]
+pub struct Desk {
+    arena_bytes: u64,
+    inbox: Inbox,
+    queue: Queue,
+}
+
+/// The collector's hand on the line. Dropping it ends the threads.
+pub struct Preparer<'scope> {
+    desk: &'scope Desk,
+    keeper: Option<ScopedJoinHandle<'scope, Losses>>,
+}
+
+impl Desk {
+    /// For a recording that may take so many bytes for unwinding.
+    pub fn new(budget_bytes: u64) -> Self {
+        let share = |parts| budget_bytes / 64 * parts;
+        let limits = |bytes| Limits { section: bytes, table: bytes, ..Limits::default() };
+        let memory = Memory {
+            small_file: share(SMALL),
+            small: limits(share(SMALL)),
+            large: limits(share(LARGE)),
+        };
+        let (inbox, queue) = (Inbox::default(), Queue::new(memory));
+        Self { arena_bytes: share(ARENA), inbox, queue }
+    }
+}
+
+impl<'scope> Preparer<'scope> {
+    /// Begins to keep these tables.
+    ///
+    /// # Errors
+    /// Where the system has no more threads.
+    pub fn start<'env, K: KernelTables + Send + 'scope>(
+        scope: &'scope Scope<'scope, 'env>,
+        desk: &'scope Desk,
+        mut tables: K,
+    ) -> std::io::Result<Self> {
+        let mut preparer = Self { desk, keeper: None };
+        let Desk { arena_bytes, inbox, queue } = desk;
+        tables.allow(*arena_bytes);
+        for (name, reader) in [("read-small", Reader::Small), ("read-any", Reader::Any)] {
+            Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
+                queue.serve(reader, inbox);
+            })?;
+        }
+        let keep = move || keep(Keeper::new(tables), desk);
+        preparer.keeper =
+            Some(Builder::new().name("prepare".to_owned()).spawn_scoped(scope, keep)?);
+        Ok(preparer)
+    }
+
+    /// Offers changes: what cannot be taken now comes back.
+    pub fn offer(&self, changes: Vec<SpaceChange>) -> Result<(), Vec<SpaceChange>> {
+        self.desk.inbox.offer(changes)
+    }
+
+    /// Ends the line; what it turned away.
+    pub fn finish(mut self) -> Losses {
+        self.close();
+        match self.keeper.take().map(ScopedJoinHandle::join) {
+            Some(Ok(losses)) => losses,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Losses::default(),
+        }
+    }
+
+    fn close(&self) {
+        self.desk.inbox.close();
+        self.desk.queue.close();
+    }
+}
+
+impl Drop for Preparer<'_> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The keeper's thread, until the inbox is closed.
+fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
+    loop {
+        let mail = desk.inbox.take(keeper.patience());
+        if mail.over {
+            break;
+        }
+        let now = Instant::now();
+        mail.changes.into_iter().for_each(|change| keeper.apply(change, now));
+        for loaded in mail.loaded {
+            keeper.loaded(loaded.table, loaded.parts, now);
+        }
+        keeper.settle(now);
+        desk.queue.push(keeper.take_jobs());
+    }
+    let held = keeper.held(Instant::now());
+    tracing::info!(
+        tables = held.tables,
+        processes = held.processes,
+        used_bytes = held.room.used,
+        mapped_bytes = held.room.mapped,
+        "unwind tables"
+    );
+    let mut losses = keeper.losses().clone();
+    losses.add("unwind_tables_failed", desk.queue.failed());
+    losses
+}

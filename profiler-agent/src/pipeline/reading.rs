@@ -1,0 +1,154 @@
+//! The binaries whose unwind tables are to be read, and the threads that read them: small ones never
+//! wait for large ones, and large ones are read one at a time, for the memory that they take.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::inbox::{Inbox, Loaded};
+use crate::runtime::native::keeper::Job;
+use crate::runtime::native::{self, Limits, NoTable, Part};
+use crate::symbolize::fence;
+
+/// What a reader takes from the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Small binaries only.
+    Small,
+    /// Large ones, and small ones when there is none.
+    Any,
+}
+
+/// How much memory reading may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes of a file up to which it is small.
+    pub small_file: u64,
+    /// For small ones.
+    pub small: Limits,
+    /// For large ones.
+    pub large: Limits,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    memory: Memory,
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    small: VecDeque<Job>,
+    large: VecDeque<Job>,
+    closed: bool,
+    failed: u64,
+}
+
+/// Whether a file has unwind information that was not understood, or not read: one without any, or
+/// one that is no ELF file, is in order.
+const fn is_failure(error: &NoTable) -> bool {
+    matches!(
+        error,
+        NoTable::Read(_) | NoTable::Malformed(_) | NoTable::TooLarge { .. } | NoTable::TooMuchWork
+    )
+}
+
+impl Queue {
+    /// Empty.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, waiting: Mutex::default(), arrived: Condvar::new() }
+    }
+
+    /// Adds binaries.
+    pub fn push(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        for job in jobs {
+            if self.is_small(&job) {
+                waiting.small.push_back(job);
+            } else {
+                waiting.large.push_back(job);
+            }
+        }
+        self.arrived.notify_all();
+    }
+
+    /// Lets the readers go home: what still waits is not read.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Binaries whose unwind information could not be read, though they have some.
+    pub fn failed(&self) -> u64 {
+        self.lock().failed
+    }
+
+    /// Reads until the queue is closed.
+    pub fn serve(&self, reader: Reader, inbox: &Inbox) {
+        while let Some(job) = self.take(reader) {
+            let parts = self.read(&job);
+            inbox.deliver(Loaded { table: job.table, parts });
+        }
+    }
+
+    fn take(&self, reader: Reader) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.closed {
+                return None;
+            }
+            let job = match reader {
+                Reader::Small => waiting.small.pop_front(),
+                Reader::Any => {
+                    let large = waiting.large.pop_front();
+                    large.or_else(|| waiting.small.pop_front())
+                }
+            };
+            if job.is_some() {
+                return job;
+            }
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn read(&self, job: &Job) -> Option<Vec<Part>> {
+        let (binary, begun) = (&job.binary, Instant::now());
+        let file = binary.file.as_ref()?;
+        let limits = if self.is_small(job) { self.memory.small } else { self.memory.large };
+        match fence::guard(|| native::load(file, None, &limits)) {
+            Some(Ok(table)) => {
+                tracing::debug!(
+                    rows = table.report.rows,
+                    bytes = table.size(),
+                    took = ?begun.elapsed(),
+                    "unwind table of {}", binary.path
+                );
+                Some(table.parts)
+            }
+            Some(Err(error)) => {
+                tracing::debug!("no unwind table of {}: {error}", binary.path);
+                self.lock().failed += u64::from(is_failure(&error));
+                None
+            }
+            None => {
+                self.lock().failed += 1;
+                None
+            }
+        }
+    }
+
+    fn is_small(&self, job: &Job) -> bool {
+        let file = job.binary.file.as_ref();
+        file.and_then(|file| file.metadata().ok())
+            .is_none_or(|meta| meta.len() <= self.memory.small_file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
