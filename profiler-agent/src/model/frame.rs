@@ -110,6 +110,13 @@ pub enum Frame {
         /// Address.
         address: u64,
     },
+    /// Not code: outer user frames are missing, for want of something in this binary.
+    Truncated {
+        /// Why.
+        end: WalkEnd,
+        /// The binary of the last frame.
+        binary: Arc<Binary>,
+    },
     /// Not code: says where something is missing.
     Marker(Marker),
 }
@@ -182,6 +189,8 @@ pub enum FrameKey {
     Kernel(u64),
     /// [`Frame::Unmapped`].
     Unmapped(u64),
+    /// [`Frame::Truncated`]: why, and the binary's number.
+    Truncated(WalkEnd, u32),
     /// [`Frame::Marker`].
     Marker(Marker),
 }
@@ -194,8 +203,25 @@ impl Frame {
             Self::Jit { map, address } => FrameKey::Jit(map.id, *address),
             Self::Kernel { address } => FrameKey::Kernel(*address),
             Self::Unmapped { address } => FrameKey::Unmapped(*address),
+            Self::Truncated { end, binary } => FrameKey::Truncated(*end, binary.id),
             Self::Marker(m) => FrameKey::Marker(*m),
         }
+    }
+
+    /// The text of a frame that is not code; `None` of one that is.
+    pub fn marker_text(&self) -> Option<String> {
+        match self {
+            Self::Truncated { end, binary } => {
+                Some(format!("[truncated: {} in {}]", describe(*end), binary.file_name()))
+            }
+            Self::Marker(marker) => Some(marker.text()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is not code, but says that something is missing.
+    pub fn is_marker(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::Marker(_))
     }
 }
 

@@ -35,9 +35,20 @@ pub(super) fn resolve(
     }
     let (unmapped, end) = push_user(raw, space, &mut jit, &mut frames);
     if !end.is_whole() {
-        frames.push(Frame::Marker(Marker::UserTruncated(end)));
+        frames.push(cut(end, frames.last()));
     }
     Resolved { frames, unmapped }
+}
+
+/// The frame that says why a user stack ends behind `last`.
+fn cut(end: WalkEnd, last: Option<&Frame>) -> Frame {
+    match (end, last) {
+        (
+            WalkEnd::NoRows | WalkEnd::NotReady | WalkEnd::BadRow,
+            Some(Frame::Native { binary, .. }),
+        ) => Frame::Truncated { end, binary: Arc::clone(binary) },
+        _ => Frame::Marker(Marker::UserTruncated(end)),
+    }
 }
 
 /// Adds the user frames; returns how many lie in no mapping, and why they end where they do.

@@ -150,7 +150,7 @@ impl Batch {
                     .1
                     .push(*address),
                 Frame::Kernel { address } => batch.kernel.push(*address),
-                Frame::Unmapped { .. } | Frame::Marker(_) => {}
+                Frame::Unmapped { .. } | Frame::Truncated { .. } | Frame::Marker(_) => {}
             }
         }
         batch

@@ -107,6 +107,18 @@ fn every_cut_is_marked_where_it_is() {
 }
 
 #[test]
+fn a_cut_for_want_of_rows_names_the_binary() {
+    let cut = |end| resolved(&[0x1000], end, &[], WalkEnd::Absent).0[1];
+    assert_eq!(cut(WalkEnd::NoRows), FrameKey::Truncated(WalkEnd::NoRows, 7));
+    assert_eq!(
+        cut(WalkEnd::DepthLimit),
+        FrameKey::Marker(Marker::UserTruncated(WalkEnd::DepthLimit))
+    );
+    let in_generated_code = resolved(&[0x5000], WalkEnd::NoRows, &[], WalkEnd::Absent).0[1];
+    assert_eq!(in_generated_code, FrameKey::Marker(Marker::UserTruncated(WalkEnd::NoRows)));
+}
+
+#[test]
 fn wild_addresses() {
     let (frames, unmapped) =
         resolved(&[FRAME_ADDRESS, 0, 1], WalkEnd::Complete, &[0, 0], WalkEnd::Absent);

@@ -22,7 +22,7 @@ pub(super) fn mapping_of(frame: &Frame) -> MappingKey {
         Frame::Jit { .. } => MappingKey::Pseudo(mapping::JIT),
         Frame::Kernel { .. } => MappingKey::Pseudo(mapping::KERNEL),
         Frame::Unmapped { .. } => MappingKey::Pseudo(mapping::UNKNOWN),
-        Frame::Marker(_) => MappingKey::Pseudo(mapping::MARKER),
+        Frame::Truncated { .. } | Frame::Marker(_) => MappingKey::Pseudo(mapping::MARKER),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn address_of(frame: &Frame) -> u64 {
     match frame {
         Frame::Native { binary, offset } => binary.address_of(*offset).unwrap_or(0),
         Frame::Jit { address, .. } | Frame::Unmapped { address } => *address,
-        Frame::Kernel { .. } | Frame::Marker(_) => 0,
+        Frame::Kernel { .. } | Frame::Truncated { .. } | Frame::Marker(_) => 0,
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn placeholder(frame: &Frame, bases: &KernelBases) -> String {
         Frame::Kernel { address } => bases.name(*address),
         Frame::Jit { .. } => mapping::JIT.to_owned(),
         Frame::Unmapped { .. } => mapping::UNKNOWN.to_owned(),
-        Frame::Marker(marker) => marker.text(),
+        Frame::Truncated { .. } | Frame::Marker(_) => frame.marker_text().unwrap_or_default(),
     }
 }
 

@@ -115,7 +115,7 @@ impl<'a> Symbols<'a> {
         let facts = entry.or_insert_with(|| MappingFacts::new(binary));
         facts.see(names);
         // A marker is its own name.
-        facts.all_named |= matches!(frame, Frame::Marker(_));
+        facts.all_named |= frame.is_marker();
         index
     }
 
