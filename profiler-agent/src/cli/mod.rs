@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod output;
 pub mod record;
 pub mod report;
+pub mod unwind_info;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ enum Command {
     Record(record::RecordArgs),
     Report(report::ReportArgs),
     Doctor(doctor::DoctorArgs),
+    UnwindInfo(unwind_info::UnwindInfoArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -74,6 +76,7 @@ impl Cli {
             Command::Record(args) => record::run(args, self.log_level),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
             Command::Doctor(args) => doctor::run(&args),
+            Command::UnwindInfo(args) => unwind_info::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Completions(args) => {
                 completions::run(&args);
                 Ok(ExitCode::SUCCESS)

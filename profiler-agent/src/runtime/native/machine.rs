@@ -5,14 +5,16 @@ use object::elf;
 
 /// A processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
+pub enum Machine {
+    /// x86-64.
     X86_64,
+    /// arm64.
     Arm64,
 }
 
 impl Machine {
     /// Of `e_machine`.
-    pub fn of(machine: elf::Machine) -> Option<Self> {
+    pub(super) fn of(machine: elf::Machine) -> Option<Self> {
         match machine {
             elf::EM_X86_64 => Some(Self::X86_64),
             elf::EM_AARCH64 => Some(Self::Arm64),
@@ -20,8 +22,16 @@ impl Machine {
         }
     }
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86-64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
     /// The stack pointer.
-    pub const fn sp(self) -> Register {
+    pub(super) const fn sp(self) -> Register {
         match self {
             Self::X86_64 => X86_64::RSP,
             Self::Arm64 => AArch64::SP,
@@ -29,7 +39,7 @@ impl Machine {
     }
 
     /// The frame pointer.
-    pub const fn fp(self) -> Register {
+    pub(super) const fn fp(self) -> Register {
         match self {
             Self::X86_64 => X86_64::RBP,
             Self::Arm64 => AArch64::X29,
@@ -38,7 +48,7 @@ impl Machine {
 
     /// Who gave the instructions that DWARF leaves to the machine their meaning: on arm64, that the
     /// return address is signed from here on.
-    pub const fn vendor(self) -> Vendor {
+    pub(super) const fn vendor(self) -> Vendor {
         match self {
             Self::X86_64 => Vendor::Default,
             Self::Arm64 => Vendor::AArch64,

@@ -31,11 +31,14 @@ mod shape;
 mod shelf;
 mod sources;
 mod table;
+mod text;
 mod unwind;
 
 use std::fs::File;
 
-pub use table::{Cause, Limits, NoTable, Part, Report, Source, Table};
+pub use machine::Machine;
+pub use table::{Cause, Limits, NoTable, Part, Report, Row, Source, Table};
+pub use text::Readable;
 pub use unwind::{Unwound, unwind};
 
 use encode::Encoder;
@@ -54,5 +57,5 @@ pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table,
         sources.rows(&mut report, &mut |start, end, rule| encoder.add(start, end, rule))?;
     let parts = encoder.finish()?;
     report.rules = parts.iter().map(Part::rule_count).sum();
-    Ok(Table { parts, source, report })
+    Ok(Table { machine: sources.machine(), parts, source, report })
 }

@@ -65,6 +65,11 @@ impl Sources {
         Ok(Self { machine: elf.machine, is_go, code: elf.code(), bases, eh_frame, debug_frame })
     }
 
+    /// Whose code it is.
+    pub const fn machine(&self) -> Machine {
+        self.machine
+    }
+
     /// A report of nothing but the sizes.
     pub fn report(&self) -> Report {
         let (eh_frame, debug_frame) = (self.eh_frame.len() as u64, self.debug_frame.len() as u64);

@@ -2,14 +2,18 @@
 
 use std::io;
 
-use profiler_common::native::lookup::{self, Bytes};
+use profiler_common::native::lookup::{self, Bytes, CHUNK_BYTES, CHUNK_SHIFT, Region as _};
 use profiler_common::native::rule::Rule;
 use profiler_common::native::{REGION_BYTES, REGION_RESERVE};
 use thiserror::Error;
 
+use super::machine::Machine;
+
 /// The unwind table of a binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// Whose code it is of.
+    pub machine: Machine,
     /// In the order of addresses; what lies between two parts has no rules.
     pub parts: Vec<Part>,
     /// Where the rows come from.
@@ -31,6 +35,17 @@ pub struct Part {
     pub bytes: Box<[u8]>,
     /// How many rules there are.
     pub(super) rule_count: u32,
+}
+
+/// Addresses that have a rule in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// First address.
+    pub start: u64,
+    /// Behind the last.
+    pub end: u64,
+    /// What holds there.
+    pub rule: Rule,
 }
 
 /// Which unwind information a file has.
@@ -201,6 +216,20 @@ impl Table {
         part.and_then(|part| part.rule(address)).unwrap_or(Rule::NONE)
     }
 
+    /// All rows, as they are packed: in the order of addresses, without those that have no rule.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let mut rows = self.parts.iter().flat_map(Part::rows).peekable();
+        let merged = std::iter::from_fn(move || {
+            let mut row = rows.next()?;
+            let continues = |row: &Row, next: &Row| next.start == row.end && next.rule == row.rule;
+            while let Some(next) = rows.next_if(|next| continues(&row, next)) {
+                row.end = next.end;
+            }
+            Some(row)
+        });
+        merged.filter(|row| row.rule != Rule::NONE)
+    }
+
     /// Bytes of all parts.
     pub fn size(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes.len() as u64).sum()
@@ -212,6 +241,27 @@ impl Part {
     pub fn rule(&self, address: u64) -> Option<Rule> {
         let place = address.checked_sub(self.address).filter(|place| *place < self.len)?;
         Some(lookup::rule(&mut Bytes(&self.bytes), 0, self.rules, place as u32))
+    }
+
+    /// What each chunk says, chunk by chunk.
+    fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let chunks = (0..self.len).step_by(CHUNK_BYTES as usize);
+        chunks.flat_map(|chunk| self.rows_of(self.address.saturating_add(chunk), chunk as u32))
+    }
+
+    fn rows_of(&self, address: u64, place: u32) -> Vec<Row> {
+        let bytes = Bytes(&self.bytes);
+        let entry = bytes.u32((place >> CHUNK_SHIFT) * 4) as u32;
+        let (rows, places) = (entry & 0xff, (entry >> 8) * 2 + 2);
+        let mut starts = vec![0];
+        starts.extend((0..rows).map(|row| bytes.u8(places + row)));
+        let ends = starts.iter().skip(1).copied().chain([CHUNK_BYTES.into()]);
+        let row = |(start, end): (&u64, u64)| Row {
+            start: address + start,
+            end: address + end,
+            rule: self.rule(address + start).unwrap_or(Rule::NONE),
+        };
+        starts.iter().zip(ends).map(row).collect()
     }
 
     pub(super) fn rule_count(&self) -> u64 {
