@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod debian;
 mod matrix;
+mod rows_check;
 mod sh;
 mod test;
 mod tidy;
@@ -19,6 +20,7 @@ Examples:
   cargo xtask build-ebpf                      the kernel side, after a change of its sources
   cargo xtask tidy                            the rules of ARCHITECTURE.md
   cargo xtask bench                           what a sample and the agent itself cost
+  cargo xtask rows-check                      unwind tables of every file of this machine
   cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
 
 `bash .ci/run` does what CI does.";
@@ -41,6 +43,8 @@ enum Command {
     Tidy,
     /// Measure what the agent costs, and what a peer costs in the same run.
     Bench(bench::Args),
+    /// Compare every row of the unwind tables of this machine's files with gimli.
+    RowsCheck(rows_check::Args),
     /// Boot the agent on other kernels, in virtual machines.
     Matrix(matrix::Args),
 }
@@ -61,6 +65,7 @@ fn run() -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(&command_names()),
         Command::Bench(args) => bench::run(&args),
+        Command::RowsCheck(args) => rows_check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
     }
 }

@@ -182,6 +182,11 @@ impl OpenPart {
     }
 
     fn finish(mut self) -> Part {
+        // The last row of a chunk holds to its end.
+        let end = self.end.next_multiple_of(CHUNK_BYTES.into());
+        if self.end < end {
+            self.hold(self.end, end, Rule::NONE);
+        }
         self.flush();
         let index = (self.chunks.len() * 4).next_multiple_of(8);
         let blocks = index + self.rules.len() * 8;

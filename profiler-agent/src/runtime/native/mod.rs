@@ -5,7 +5,7 @@
 //! beginning. [`load`] runs all programs once and keeps what the walk needs, three registers of each
 //! row, in the form of [`profiler_common::native::lookup`].
 //!
-//! The way: [`file`] finds the sections → [`functions`] lists what they describe, in the order of
+//! The way: [`elf`] finds the sections → [`functions`] lists what they describe, in the order of
 //! addresses → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
 //!
 //! [`keeper`] knows which process maps which binary, and keeps the kernel's tables to it: a `shelf` of
@@ -59,3 +59,6 @@ pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table,
     report.rules = parts.iter().map(Part::rule_count).sum();
     Ok(Table { machine: sources.machine(), parts, source, report })
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,8 @@ impl<'r> Rows<'r> {
             sink(at, end, rule)?;
             at = end;
         }
-        Ok(())
+        // The last row reaches the function's end, unless that is past the last address there is.
+        if at < function.end { self.malformed(at, function, sink) } else { Ok(()) }
     }
 
     /// What is left of a function whose description breaks off.
