@@ -38,7 +38,7 @@ const ON_CPU: Chain = Chain {
 };
 
 /// So long a record may take from its time stamp to its place in a buffer.
-const SETTLED_NS: u64 = 1_000_000;
+const SETTLED: Duration = Duration::from_millis(1);
 
 /// A running recording. Dropping it detaches everything; nothing is pinned, so nothing stays behind
 /// either when the agent is killed.
@@ -100,7 +100,7 @@ impl Session {
         let mut session = Self {
             sampling: None,
             links: Vec::new(),
-            pace: Pace::new(facts.started_at_ns),
+            pace: Pace::new(facts.started_at_ns, SETTLED),
             merge: Merge::default(),
             facts,
             sideband,
@@ -152,7 +152,9 @@ impl Session {
     pub fn poll(&mut self, timeout: Duration, events: &mut Vec<Event>) -> Result<(), KernelError> {
         let wait = self.pace.wait(system::monotonic_ns(), timeout);
         std::thread::sleep(wait.pause);
-        self.waiter.wait(wait.listen)?;
+        if self.waiter.wait(wait.listen)? {
+            std::thread::sleep(wait.settle);
+        }
 
         let now = system::monotonic_ns();
         self.pace.round(now);
@@ -165,7 +167,7 @@ impl Session {
             self.cpus_missed += 1;
         }
         let known = events.len();
-        self.merge.release(now.saturating_sub(SETTLED_NS), events);
+        self.merge.release(now.saturating_sub(SETTLED.as_nanos() as u64), events);
         if let Some(followed) = &mut self.followed {
             let changes = events.iter().skip(known).filter_map(|event| followed.apply(event));
             changes.into_iter().try_for_each(|change| self.maps.follow(change))?;

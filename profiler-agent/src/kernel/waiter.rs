@@ -28,14 +28,15 @@ impl Waiter {
         self.0.add(descriptor, event).map_err(|e| failed("epoll_ctl", e))
     }
 
-    /// Waits until one asks, or so long.
-    pub fn wait(&self, timeout: Duration) -> Result<(), KernelError> {
+    /// Waits until one asks, or so long; whether one did.
+    pub fn wait(&self, timeout: Duration) -> Result<bool, KernelError> {
         let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::ZERO);
         // Which ones asked does not matter, since a round drains every source; but what is not taken
         // here would cut the next wait short.
         let mut events = [EpollEvent::empty(); 64];
         match self.0.wait(&mut events, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Ok(asked) => Ok(asked > 0),
+            Err(Errno::EINTR) => Ok(false),
             Err(e) => Err(failed("epoll_wait", e)),
         }
     }
