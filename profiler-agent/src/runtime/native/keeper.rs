@@ -4,6 +4,9 @@
 //! known; binaries that are met for the first time are handed out as [`Job`]s, and what comes of them
 //! goes into the lists that wait for it.
 
+mod room;
+mod strangers;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +14,9 @@ use std::time::{Duration, Instant};
 use profiler_common::native::MappingList;
 use zerocopy::IntoBytes;
 
-use super::cut::{Known, PlacedPart, Ranges};
+use self::room::bytes;
+use self::strangers::Strangers;
+use super::cut::{Known, Ranges};
 use super::lists::{List, ListId, Lists};
 pub use super::shelf::TableId;
 use super::shelf::{Shelf, State};
@@ -31,18 +36,6 @@ const PARTIAL_BYTES_PER_SECOND: u64 = 2 << 20;
 /// After a change, the list of a process is left alone for so long per mapping: one that maps and
 /// unmaps all the time costs no more than its share.
 const QUIET_PER_MAPPING: Duration = Duration::from_micros(20);
-
-/// Of the arena, one part in so many is kept free of tables, for the lists of the processes.
-const LISTS_SHARE: u64 = 16;
-
-/// Tables that nothing maps leave the arena before less than one part in so many is free.
-const SPARE_SHARE: u64 = 8;
-
-/// What found no room is not read again sooner than this.
-const RETRY: Duration = Duration::from_secs(5);
-
-/// The kernel side is looked through for processes that are gone so often.
-const SWEEP: Duration = Duration::from_secs(10);
 
 /// A binary whose table is wanted.
 #[derive(Clone, Debug)]
@@ -83,9 +76,7 @@ pub struct Keeper<K> {
     put_off: bool,
     /// When tables that found no room may be read again.
     retry_at: Option<Instant>,
-    sweep_at: Option<Instant>,
-    /// Processes that only the kernel side knew when it was last looked at.
-    strangers: HashSet<u32>,
+    strangers: Strangers,
     losses: Losses,
 }
 
@@ -103,8 +94,7 @@ impl<K: KernelTables> Keeper<K> {
             held: HashMap::new(),
             put_off: false,
             retry_at: None,
-            sweep_at: None,
-            strangers: HashSet::new(),
+            strangers: Strangers::default(),
             losses: Losses::default(),
         }
     }
@@ -133,7 +123,7 @@ impl<K: KernelTables> Keeper<K> {
                 Some(placed) => State::Ready(placed),
                 None => {
                     self.losses.add("unwind_tables_not_loaded_budget", 1);
-                    State::NoRoom(bytes(&parts))
+                    self.without(bytes(&parts), now)
                 }
             },
         };
@@ -260,9 +250,14 @@ impl<K: KernelTables> Keeper<K> {
             let state = table.map(|table| self.shelf.state(table));
             let known = match (state, &mapping.code) {
                 (Some(State::Ready(parts)), Code::Binary(binary)) => Known::Parts(binary, parts),
-                (Some(State::Loading | State::NoRoom(_)), _) => {
+                (Some(State::Loading), _) => {
                     complete = false;
                     Known::Pending
+                }
+                // It may find room, but nobody should wait for that.
+                (Some(State::NoRoom(_)), _) => {
+                    complete = false;
+                    Known::NoRows
                 }
                 _ => Known::NoRows,
             };
@@ -349,94 +344,23 @@ impl<K: KernelTables> Keeper<K> {
         }
     }
 
-    /// Places the parts of a table: all or none.
-    fn place(&mut self, parts: &[Part], now: Instant) -> Option<Box<[PlacedPart]>> {
-        let room = self.kernel.room(now);
-        if room.free < bytes(parts).saturating_add(room.total / LISTS_SHARE) {
-            return None;
-        }
-        let mut placed = Vec::with_capacity(parts.len());
-        for part in parts {
-            let Some(place) = self.kernel.place(&part.bytes, now) else {
-                placed.iter().for_each(|part: &PlacedPart| self.kernel.free(part.place, now));
-                return None;
-            };
-            placed.push(PlacedPart {
-                address: part.address,
-                len: part.len,
-                place,
-                rules: place.offset.saturating_add(part.rules),
-            });
-        }
-        placed.sort_unstable_by_key(|part| part.address);
-        Some(placed.into())
-    }
-
-    /// Lets go of tables that nothing maps while there is less room than there should be.
-    fn keep_spare(&mut self, now: Instant) {
-        loop {
-            let room = self.kernel.room(now);
-            let needed = self.shelf.without_room().next().map_or(0, |(_, bytes)| bytes);
-            let wanted = needed.saturating_add(room.total / SPARE_SHARE);
-            if room.free + room.resting >= wanted || !self.evict(now) {
-                return;
-            }
-        }
-    }
-
-    fn evict(&mut self, now: Instant) -> bool {
-        let Some(parts) = self.shelf.evict() else { return false };
-        parts.iter().for_each(|part| self.kernel.free(part.place, now));
-        true
-    }
-
-    /// Asks again for tables that found no room, when there is some. Not all the time: it may not be in
-    /// one piece.
-    fn retry_without_room(&mut self, now: Instant) {
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        let room = self.kernel.room(now);
-        let mut left = room.free.saturating_sub(room.total / LISTS_SHARE);
-        let mut again = Vec::new();
-        for (table, bytes) in self.shelf.without_room() {
-            if let Some(rest) = left.checked_sub(bytes) {
-                left = rest;
-                again.push(table);
-            }
-        }
-        for table in again {
-            let Some(binary) = self.shelf.binary(table).map(Arc::clone) else { continue };
-            self.shelf.set_state(table, State::Loading);
-            self.jobs.push(Job { table, binary });
-            self.retry_at = Some(now + RETRY);
-        }
-    }
-
     /// Removes what the kernel side holds of processes that nobody knows: the news of their birth, and
-    /// of their end, was lost. One that has just been born may still become known.
+    /// of their end, was lost.
     fn sweep(&mut self, now: Instant) {
-        if self.sweep_at.is_some_and(|at| now < at) {
+        if !self.strangers.are_due(now) {
             return;
         }
-        self.sweep_at = Some(now + SWEEP);
-        let known = |pid: &u32| self.lists.of_process(*pid).is_some();
-        let strangers: HashSet<u32> =
-            self.kernel.processes().into_iter().filter(|pid| !known(pid)).collect();
-        for pid in strangers.intersection(&self.strangers) {
-            self.kernel.remove(*pid);
+        let mut unknown = self.kernel.processes();
+        unknown.retain(|pid| self.lists.of_process(*pid).is_none());
+        for pid in self.strangers.seen_again(unknown) {
+            self.kernel.remove(pid);
             self.losses.add("unwind_processes_swept", 1);
         }
-        self.strangers = strangers;
     }
 }
 
 const fn place_of(list: MappingList) -> Place {
     Place { region: list.region, offset: list.offset }
-}
-
-fn bytes(parts: &[Part]) -> u64 {
-    parts.iter().map(|part| part.bytes.len() as u64).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

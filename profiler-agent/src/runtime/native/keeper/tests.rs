@@ -12,6 +12,7 @@ use crate::model::space::Mapping;
 use crate::model::tables::ProcessesFull;
 
 const PAGE: u64 = 0x1000;
+const LOOK: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A kernel with one region, in which nothing is ever placed where something was.
@@ -280,7 +281,7 @@ fn what_finds_no_room_is_counted_and_tried_again_when_there_is_some() {
     }
     assert_eq!(
         (world.kinds(2).unwrap(), world.kinds(3).unwrap()),
-        (vec!["table"], vec!["pending"])
+        (vec!["table"], vec!["no_rows"])
     );
     assert_eq!(world.lost("unwind_tables_not_loaded_budget"), 1);
     world.now += 10 * SECOND;
@@ -291,6 +292,23 @@ fn what_finds_no_room_is_counted_and_tried_again_when_there_is_some() {
     world.settle(SECOND);
     assert_eq!(world.load(800), ["c"]);
     assert_eq!(world.kinds(3).unwrap(), ["table"]);
+}
+
+#[test]
+fn what_would_never_fit_drives_nothing_out() {
+    let mut world = World::new(2_000);
+    world.has(1, &space("a"));
+    world.load(800);
+    world.ends(1);
+    world.has(2, &space("b"));
+    world.load(5_000);
+    world.now += 10 * SECOND;
+    world.has(3, &space("a"));
+    assert_eq!(
+        (world.kinds(2).unwrap(), world.kinds(3).unwrap()),
+        (vec!["no_rows"], vec!["table"])
+    );
+    assert_eq!(world.lost("unwind_tables_not_loaded_budget"), 1);
 }
 
 #[test]
@@ -344,12 +362,12 @@ fn processes_that_nobody_knows_are_swept_away() {
     world.has(1, &space("*"));
     let list = world.keeper.kernel.processes[&1];
     world.keeper.kernel.processes.extend([(8, list), (9, list)]);
-    world.settle(SWEEP);
-    world.settle(SWEEP / 2);
+    world.settle(LOOK);
+    world.settle(LOOK / 2);
     assert!(world.kinds(8).is_some(), "it may just have been born");
     world.has(9, &space("*"));
-    world.settle(SWEEP);
-    world.settle(SWEEP);
+    world.settle(LOOK);
+    world.settle(LOOK);
     let left: Vec<u32> = world.keeper.kernel.processes();
     assert_eq!((left, world.lost("unwind_processes_swept")), (vec![1, 9], 1));
 }
