@@ -5,37 +5,39 @@
 //! time into names, beside it, over a bounded channel: when that is full, the collector keeps the frames
 //! and offers them again a round later. The **preparer** gets the kernel side ready for what processes
 //! map, with threads of its own that read binaries: the collector tells it of every change, and keeps
-//! what it has no time for.
+//! what it has no time for. It also goes on with the walk of stacks that came before it was ready.
 
 mod inbox;
+mod line;
 mod preparer;
 mod reading;
+mod unfinished;
 
-use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::Scope;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use profiler_common::record::COMM_LEN;
-use profiler_common::walk::WalkEnd;
 use tokio::sync::watch;
 
+use self::line::Line;
 use self::preparer::{Desk, Preparer};
 use crate::kernel::error::KernelError;
+use crate::kernel::opening::Opening;
 use crate::kernel::plan::Plan;
-use crate::kernel::session::{Ending, Facts, Session};
-use crate::model::event::{Event, RawStack};
+use crate::kernel::session::Facts;
 use crate::model::frame::Frame;
 use crate::model::losses::Losses;
 use crate::model::names::Names;
-use crate::model::observation::{Activity, Observation};
-use crate::model::space::SpaceChange;
 use crate::process::{self, Processes, ScanError};
-use crate::profile::{Block, Limits, OffCpu, Window};
+use crate::profile::{Limits, Window};
 use crate::symbolize::{self, Symbolizer};
 
 /// Longest wait for the kernel; the timer on which the ring is read.
 const ROUND: Duration = Duration::from_millis(100);
+
+/// Programs are attached this long after the beginning at the latest: a moment before, the tables of all
+/// processes that run are mostly there.
+const START: Duration = Duration::from_millis(230);
 
 /// Frames gather this long before they are named: each binary is then read once for many of them.
 const GATHER: Duration = Duration::from_secs(2);
@@ -117,16 +119,18 @@ pub fn record(
         let (to_namer, from_collector) = sync_channel(NAMER_QUEUE);
         let namer = scope.spawn(|| name_frames(config.symbolize.clone(), from_collector));
         let collected = collect(config, stop, progress, (scope, &desk), to_namer);
-        let named = match namer.join() {
-            Ok(named) => named,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
+        let named = join(namer);
         let mut recording = collected?;
         recording.names = named.names;
         recording.losses.merge(&named.losses);
         recording.problems = named.problems;
         Ok(recording)
     })
+}
+
+/// What a thread came to; its panic goes on here.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The collector: kernel → processes → window, until it is over.
@@ -137,17 +141,24 @@ fn collect<'scope>(
     (scope, desk): (&'scope Scope<'scope, '_>, &'scope Desk),
     namer: SyncSender<Vec<Frame>>,
 ) -> Result<Recording, RecordError> {
-    let mut session = Session::start(&config.plan)?;
+    let began = Instant::now();
+    let (mut opening, tables) = Opening::begin(&config.plan)?;
+    let preparer = Preparer::start(scope, desk, tables).map_err(RecordError::Threads)?;
+    let mut processes = Processes::new(config.process.clone());
+    std::thread::scope(|beside| {
+        let loading = beside.spawn(|| opening.load());
+        processes.scan()?;
+        // An empty inbox takes what it is offered.
+        let _ = preparer.offer(processes.take_changed());
+        Ok::<_, RecordError>(join(loading)?)
+    })?;
+    preparer.wait_until_settled(START.saturating_sub(began.elapsed()));
+    let mut session = opening.start()?;
     let began = Instant::now();
     progress.send_modify(|p| p.attached = true);
 
-    let tables = session.take_tables();
-    let preparer = tables.map(|tables| Preparer::start(scope, desk, tables)).transpose();
-    let preparer = preparer.map_err(RecordError::Threads)?;
-    let mut line = Line::new(config, session.facts(), namer, preparer);
+    let mut line = Line::new(config, session.facts(), namer, preparer, processes);
     let mut events = Vec::new();
-    line.processes.scan()?;
-    line.offer_changes();
     loop {
         let left = config.duration.map(|d| d.saturating_sub(began.elapsed()));
         if *stop.borrow() || left.is_some_and(|left| left.is_zero()) {
@@ -156,6 +167,7 @@ fn collect<'scope>(
         session.poll(left.map_or(ROUND, |left| left.min(ROUND)), &mut events)?;
         events.drain(..).for_each(|event| line.take(&event));
         line.offer_changes();
+        line.take_finished();
         line.offer_frames();
         let lost = session.losses().map(|losses| losses.lost()).unwrap_or_default();
         progress.send_modify(|p| {
@@ -171,165 +183,6 @@ fn collect<'scope>(
     let facts = session.facts().clone();
     let ending = session.stop()?;
     Ok(line.finish(facts, ending))
-}
-
-/// The stages that one event passes, in order.
-struct Line<'scope> {
-    processes: Processes,
-    preparer: Option<Preparer<'scope>>,
-    /// What the preparer had no time for.
-    unprepared: Vec<SpaceChange>,
-    off_cpu: OffCpu,
-    window: Window,
-    period_ns: u64,
-    taken: u64,
-    namer: SyncSender<Vec<Frame>>,
-    unnamed: Vec<Frame>,
-}
-
-impl<'scope> Line<'scope> {
-    fn new(
-        config: &Config,
-        facts: &Facts,
-        namer: SyncSender<Vec<Frame>>,
-        preparer: Option<Preparer<'scope>>,
-    ) -> Self {
-        Self {
-            processes: Processes::new(config.process.clone()),
-            preparer,
-            unprepared: Vec::new(),
-            off_cpu: OffCpu::new(facts.started_at_ns),
-            window: Window::new(config.window),
-            period_ns: facts.period_ns,
-            taken: 0,
-            namer,
-            unnamed: Vec::new(),
-        }
-    }
-
-    /// One event, on its way into the window.
-    fn take(&mut self, event: &Event) {
-        match event {
-            Event::OnCpu(raw) => {
-                self.taken += 1;
-                let at = self.processes.attribute(raw);
-                self.window.add(Observation {
-                    thread: at.thread,
-                    stack: at.stack,
-                    activity: Activity::OnCpu,
-                    count: 1,
-                    ns: self.period_ns,
-                });
-            }
-            Event::Block(raw) => {
-                self.taken += 1;
-                let at = self.processes.attribute(&raw.stack);
-                self.off_cpu.block(Block {
-                    thread: at.thread,
-                    stack: at.stack,
-                    state: raw.state,
-                    time_ns: raw.stack.time_ns,
-                    since_before: raw.since_before,
-                });
-            }
-            Event::Resume(resume) => {
-                if let Some(observation) = self.off_cpu.resume(resume) {
-                    self.window.add(observation);
-                }
-            }
-            Event::Exit(exit) => {
-                self.off_cpu.exit(exit);
-                self.processes.apply(event);
-            }
-            Event::Mmap(_) | Event::Comm(_) | Event::Fork(_) | Event::SidebandLost(_) => {
-                self.processes.apply(event);
-            }
-        }
-    }
-
-    /// Tells the preparer what changed. While it is busy, changes wait, and later ones take the place of
-    /// earlier ones.
-    fn offer_changes(&mut self) {
-        let Some(preparer) = &self.preparer else { return };
-        if self.unprepared.is_empty() {
-            self.unprepared = self.processes.take_changed();
-        }
-        if self.unprepared.is_empty() {
-            return;
-        }
-        if let Err(busy) = preparer.offer(std::mem::take(&mut self.unprepared)) {
-            self.unprepared = busy;
-        }
-    }
-
-    /// Gives the namer what is new, if it has room; what it has not room for waits.
-    fn offer_frames(&mut self) {
-        self.unnamed.extend(self.window.take_new_frames());
-        if self.unnamed.is_empty() {
-            return;
-        }
-        match self.namer.try_send(std::mem::take(&mut self.unnamed)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(frames) | TrySendError::Disconnected(frames)) => {
-                self.unnamed = frames;
-            }
-        }
-    }
-
-    /// The last events, what is still blocked, and the last frames for the namer.
-    fn finish(mut self, facts: Facts, ending: Ending) -> Recording {
-        ending.events.iter().for_each(|event| self.take(event));
-        let mut losses = ending.losses;
-        losses.merge(&self.preparer.take().map(Preparer::finish).unwrap_or_default());
-        let processes = &mut self.processes;
-        let describe = |pid, tid| processes.attribute(&nameless(pid, tid)).thread;
-        losses.merge(&self.off_cpu.finish(
-            ending.stopped_at_ns,
-            &ending.threads,
-            describe,
-            &mut self.window,
-        ));
-        // Generated code may have got its name since it was first seen.
-        self.unnamed.extend(self.window.take_new_frames());
-        self.unnamed.extend(generated_code(&self.window));
-        // A namer that is gone has panicked, and its join tells.
-        let _ = self.namer.send(self.unnamed);
-        losses.merge(&self.processes.losses());
-        losses.merge(self.window.losses());
-        Recording {
-            window: self.window,
-            names: Names::new(),
-            processes: self.processes.process_count(),
-            duration: Duration::from_nanos(
-                ending.stopped_at_ns.saturating_sub(facts.started_at_ns),
-            ),
-            facts,
-            losses,
-            problems: Vec::new(),
-        }
-    }
-}
-
-/// A stack without frames, to ask whose a thread is.
-fn nameless(pid: u32, tid: u32) -> RawStack {
-    RawStack {
-        time_ns: 0,
-        pid,
-        tid,
-        cpu: 0,
-        cgroup_id: 0,
-        comm: [0; COMM_LEN],
-        user: Vec::new(),
-        kernel: Vec::new(),
-        user_end: WalkEnd::Absent,
-        kernel_end: WalkEnd::Absent,
-        rest: None,
-    }
-}
-
-fn generated_code(window: &Window) -> HashSet<Frame> {
-    let frames = window.samples().flat_map(|sample| sample.stack.iter());
-    frames.filter(|frame| matches!(frame, Frame::Jit { .. })).cloned().collect()
 }
 
 /// What the namer leaves.

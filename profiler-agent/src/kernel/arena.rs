@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
+use profiler_common::native::lookup::Region;
 use profiler_common::native::{REGION_BYTES, REGION_RESERVE, REGIONS};
 
 use self::free::{Free, whole};
@@ -30,6 +31,45 @@ pub trait Regions {
 
     /// Copies bytes into a region. What would go past its end is cut.
     fn write(&mut self, region: u32, offset: u32, bytes: &[u8]);
+
+    /// Copies bytes out of a region; what would come from past its end stays as it is.
+    fn read(&self, region: u32, offset: u32, bytes: &mut [u8]);
+}
+
+/// A region as a walk reads it.
+pub struct View<'a, R> {
+    regions: &'a R,
+    number: u32,
+}
+
+impl<R: Regions> View<'_, R> {
+    fn bytes<const N: usize>(&self, at: u32) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.regions.read(self.number, at, &mut bytes);
+        bytes
+    }
+}
+
+impl<R: Regions> Region for View<'_, R> {
+    fn u8(&self, at: u32) -> u64 {
+        u8::from_le_bytes(self.bytes(at)).into()
+    }
+
+    fn u16(&self, at: u32) -> u64 {
+        u16::from_le_bytes(self.bytes(at)).into()
+    }
+
+    fn u32(&self, at: u32) -> u64 {
+        u32::from_le_bytes(self.bytes(at)).into()
+    }
+
+    fn u64(&self, at: u32) -> u64 {
+        self.word(at)
+    }
+
+    fn word(&self, at: u32) -> u64 {
+        u64::from_le_bytes(self.bytes(at))
+    }
 }
 
 /// A range that was given out, and not yet given out again.
@@ -65,6 +105,11 @@ impl<R: Regions> Arena<R> {
             resting: VecDeque::new(),
             resting_bytes: 0,
         }
+    }
+
+    /// The region of this number, to read from.
+    pub fn view(&self, number: u32) -> Option<View<'_, R>> {
+        (number < self.made).then_some(View { regions: &self.regions, number })
     }
 
     /// Sets the budget. Regions that are there stay.

@@ -5,7 +5,8 @@
 //!
 //! - `features` asks what this kernel can do, with the help of its types (`btf`), and `settings`
 //!   translates the plan for it;
-//! - `load` brings the BPF object into the kernel, with its `maps`;
+//! - [`opening`] goes through the steps of a start: `load` brings the BPF object into the kernel, with its
+//!   `maps`;
 //! - `sideband` follows the processes, `clock` samples the CPUs, `tracepoints` follows the scheduler,
 //!   `proc_sleepers` stands in for a part of that on old kernels;
 //! - `ring` brings up what the programs saw, `merge` puts both sources into one order, `pace` and
@@ -18,6 +19,7 @@ pub mod allocator;
 pub mod command;
 pub mod doctor;
 pub mod error;
+pub mod opening;
 pub mod plan;
 pub mod session;
 pub mod system;

@@ -1,149 +1,61 @@
 //! One recording: from the first attached program to the last drained record.
 
-use std::time::{Duration, Instant};
-
-use profiler_common::settings::Settings;
+use std::time::Duration;
 
 use super::clock::Sampling;
 pub use super::ending::Ending;
 use super::ending::cut_off;
 use super::error::KernelError;
 pub use super::facts::Facts;
-use super::features::Features;
 use super::followed::Followed;
-use super::load::{Chain, Kind, Object, Wanted};
-use super::maps::{MapSizes, Maps};
+use super::load::Object;
+use super::maps::Maps;
 use super::merge::Merge;
+use super::opening::Opening;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::ring::Ring;
 pub use super::ring::RingFill;
 use super::scheduler_text::SchedulerText;
-use super::settings::settings;
 use super::sideband::Sideband;
-use super::tables::Tables;
-use super::tracepoints::{self, Link};
+use super::system;
+use super::tracepoints::Link;
 use super::waiter::Waiter;
-use super::{limits, proc_sleepers, system};
 use crate::model::event::Event;
 use crate::model::losses::Losses;
 
-/// The programs of the sampling clock.
-const ON_CPU: Chain = Chain {
-    entry: "on_cpu",
-    tail: "on_cpu_tail",
-    deep: "on_cpu_deep",
-    array: "TAIL_PERF",
-    kind: Kind::PerfEvent,
-};
-
 /// So long a record may take from its time stamp to its place in a buffer.
-const SETTLED: Duration = Duration::from_millis(1);
+pub(super) const SETTLED: Duration = Duration::from_millis(1);
 
 /// A running recording. Dropping it detaches everything; nothing is pinned, so nothing stays behind
 /// either when the agent is killed.
 pub struct Session {
-    facts: Facts,
-    sampling: Option<Sampling>,
-    links: Vec<Link>,
-    sideband: Sideband,
-    ring: Ring,
-    scheduler: Option<SchedulerText>,
-    followed: Option<Followed>,
-    maps: Maps,
-    merge: Merge,
-    waiter: Waiter,
-    pace: Pace,
-    cpus: Vec<u32>,
-    cpus_missed: u64,
-    flush_log: Option<Box<dyn FnMut() + Send>>,
-    tables: Option<Tables>,
+    pub(super) facts: Facts,
+    pub(super) sampling: Option<Sampling>,
+    pub(super) links: Vec<Link>,
+    pub(super) sideband: Sideband,
+    pub(super) ring: Ring,
+    pub(super) scheduler: Option<SchedulerText>,
+    pub(super) followed: Option<Followed>,
+    pub(super) maps: Maps,
+    pub(super) merge: Merge,
+    pub(super) waiter: Waiter,
+    pub(super) pace: Pace,
+    pub(super) cpus: Vec<u32>,
+    pub(super) cpus_missed: u64,
+    pub(super) flush_log: Option<Box<dyn FnMut() + Send>>,
     /// Holds the programs that are reached by tail calls.
-    object: Object,
+    pub(super) object: Object,
 }
 
 impl Session {
-    /// Loads and attaches all that the plan needs. The side-band comes first, so that no sample can
-    /// arrive from a process that nobody knows; then everything is loaded, and only then attached, the
-    /// clock first, so that both kinds of time begin at once.
+    /// Loads and attaches all that the plan needs, at once: nobody will fill the tables by which stacks are
+    /// walked.
     pub fn start(plan: &Plan) -> Result<Self, KernelError> {
-        plan.validate()?;
-        plan.pids.iter().try_for_each(|pid| check_process(*pid))?;
-        // Takes as long as all the rest, so it goes on beside it.
-        let scheduler = plan.event.off_cpu().then(SchedulerText::read);
-        let mut phases = Phases::begin();
-        let features = Features::probe(plan)?;
-        tracing::debug!(?features);
-        limits::raise(features.version);
-        let settings = settings(plan, &features)?;
-        phases.end("features");
-
-        let cpus = system::online_cpus()?;
-        let sideband = Sideband::open(features.mmap_build_id, &cpus)?;
-        let waiter = Waiter::new()?;
-        sideband.descriptors().try_for_each(|fd| waiter.add(fd))?;
-        phases.end("side-band");
-
-        let (threads, processes) = (system::thread_count()?, system::process_count()?);
-        let sizes = MapSizes::new(plan.event, cpus.len(), threads, processes);
-        let (mut object, mut maps, ring) =
-            Object::create(&settings, sizes, plan.bpf_log, &features)?;
-        waiter.add(ring.descriptor())?;
-        let tables = object.take_tables()?;
-        let flush_log = if plan.bpf_log { Some(object.logger()?) } else { None };
-        phases.end("maps");
-        let loaded = load(plan, &features, &mut object)?;
-        maps.want(&plan.pids)?;
-        phases.end("programs");
-
-        let facts = Facts::new(plan, &features, loaded.deep, cpus.len())?;
-        let mut session = Self {
-            sampling: None,
-            links: Vec::new(),
-            pace: Pace::new(facts.started_at_ns, SETTLED),
-            merge: Merge::default(),
-            facts,
-            sideband,
-            ring,
-            scheduler,
-            followed: follows_forks(plan).then(|| Followed::new(&plan.pids)),
-            maps,
-            waiter,
-            cpus,
-            cpus_missed: 0,
-            flush_log,
-            tables: Some(tables),
-            object,
-        };
-        session.attach(plan, &features, &settings, loaded.sleepers)?;
-        phases.end("attaching");
-        Ok(session)
-    }
-
-    fn attach(
-        &mut self,
-        plan: &Plan,
-        features: &Features,
-        settings: &Settings,
-        sleepers: bool,
-    ) -> Result<(), KernelError> {
-        let object = &mut self.object;
-        self.links.extend(tracepoints::attach_lives(object, features, follows_forks(plan))?);
-        if plan.event.on_cpu() {
-            let program = object.program_fd(ON_CPU.entry)?;
-            let sampling = Sampling::start(features.clock, plan.frequency, program, &self.cpus)?;
-            self.sampling = Some(sampling);
-        }
-        if plan.event.off_cpu() {
-            self.links.push(tracepoints::attach_switch(object, features)?);
-            if sleepers {
-                tracepoints::visit_sleepers(object)?;
-            } else {
-                let merge = &mut self.merge;
-                proc_sleepers::visit(settings, &plan.pids, &mut self.maps, |e| merge.push(e))?;
-            }
-        }
-        Ok(())
+        // The maps must live until the programs are loaded, which then hold them.
+        let (mut opening, _tables) = Opening::begin(plan)?;
+        opening.load()?;
+        opening.start()
     }
 
     /// Waits up to `timeout` for something to read and appends it to `events`, in the order of time.
@@ -194,11 +106,6 @@ impl Session {
         &self.facts
     }
 
-    /// The tables that tell the programs how to unwind, to the one who writes them from now on.
-    pub fn take_tables(&mut self) -> Option<Tables> {
-        self.tables.take()
-    }
-
     /// How full the ring buffer gets.
     pub fn ring_fill(&self) -> RingFill {
         self.ring.fill()
@@ -240,62 +147,6 @@ impl Session {
             self.waiter.add(descriptor)?;
         }
         self.sampling.as_mut().map_or(Ok(()), |sampling| sampling.follow(&self.cpus))
-    }
-}
-
-/// What of the optional programs is there.
-struct Loaded {
-    /// Every stack may be deep.
-    deep: bool,
-    /// The iterator over the threads that sleep at the start.
-    sleepers: bool,
-}
-
-/// Loads the programs that the plan needs.
-fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded, KernelError> {
-    let on_cpu = plan.event.on_cpu().then_some(ON_CPU);
-    let switch = plan.event.off_cpu().then(|| tracepoints::switch(features));
-    let chains = [on_cpu, switch].into_iter().flatten();
-
-    let mut wanted: Vec<Wanted> =
-        chains.clone().flat_map(|chain| chain.programs(features.deep_stacks)).collect();
-    wanted.extend(tracepoints::lives(features, follows_forks(plan)));
-    wanted.extend((switch.is_some() && features.sleepers).then_some(tracepoints::SLEEPERS));
-    let there = object.load(&wanted)?;
-
-    let mut deep = true;
-    for chain in chains {
-        deep &= object.wire(chain, &there)?;
-    }
-    Ok(Loaded { deep, sleepers: there.contains(tracepoints::SLEEPERS.name) })
-}
-
-const fn follows_forks(plan: &Plan) -> bool {
-    plan.follow_forks && !plan.pids.is_empty()
-}
-
-/// A process, and not a thread, of this id must exist.
-fn check_process(pid: u32) -> Result<(), KernelError> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-    let status = status.map_err(|_| KernelError::NoProcess(pid))?;
-    let leader = status.lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse().ok());
-    match leader {
-        Some(leader) if leader != pid => Err(KernelError::NotAProcess { tid: pid, pid: leader }),
-        _ => Ok(()),
-    }
-}
-
-/// Tells the log how long each phase of the start took.
-struct Phases(Instant);
-
-impl Phases {
-    fn begin() -> Self {
-        Self(Instant::now())
-    }
-
-    fn end(&mut self, phase: &'static str) {
-        tracing::debug!(phase, took = ?self.0.elapsed(), "starting");
-        self.0 = Instant::now();
     }
 }
 

@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use aya::maps::{ArrayOfMaps, HashMap, MapData, MapError};
-use profiler_common::native::MappingList;
+use profiler_common::native::{MappingList, walk};
 
-use super::arena::Arena;
 use super::arena::region::BpfRegions;
+use super::arena::{Arena, View};
 use crate::model::tables::{KernelTables, Place, ProcessesFull, Room};
 
 /// Their only writer.
@@ -23,6 +23,14 @@ impl Tables {
         processes: HashMap<MapData, u32, MappingList>,
     ) -> Self {
         Self { arena: Arena::new(BpfRegions::new(regions)), processes }
+    }
+}
+
+impl walk::Arena for Tables {
+    type Region<'a> = View<'a, BpfRegions>;
+
+    fn region(&mut self, number: u32) -> Option<Self::Region<'_>> {
+        self.arena.view(number)
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use profiler_common::walk::WalkEnd;
+
+use super::event::Rest;
 use super::frame::Binary;
 
 /// An executable mapping.
@@ -44,4 +47,35 @@ pub struct SpaceChange {
     pub pid: u32,
     /// As it is now; `None` when the process has ended.
     pub space: Option<Space>,
+}
+
+/// The mapping that holds an address.
+pub fn lookup(space: &[Mapping], address: u64) -> Option<&Mapping> {
+    let after = space.partition_point(|m| m.start <= address);
+    let mapping = space.get(after.checked_sub(1)?)?;
+    (address < mapping.end).then_some(mapping)
+}
+
+/// A stack whose walk waits for tables.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// A number by which the answer is known.
+    pub ticket: u64,
+    /// The memory of its process when the stack was taken.
+    pub space: Space,
+    /// Where the walk stands.
+    pub rest: Rest,
+    /// Frames that may follow, at most.
+    pub limit: usize,
+}
+
+/// The answer to an [`Unfinished`] stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The number of the question.
+    pub ticket: u64,
+    /// The frames that follow, as [`super::event::RawStack::user`] has them.
+    pub frames: Vec<u64>,
+    /// Why there are no more.
+    pub end: WalkEnd,
 }

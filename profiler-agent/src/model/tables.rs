@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use profiler_common::native::MappingList;
+use profiler_common::native::walk::Arena;
 
 /// A place in the arena (see [`profiler_common::native`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,8 +34,8 @@ pub struct Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessesFull;
 
-/// The arena, and which process has which list in it.
-pub trait KernelTables {
+/// The arena, which can be read as the programs read it, and which process has which list in it.
+pub trait KernelTables: Arena {
     /// The arena may take so many bytes; before that is said, none.
     fn allow(&mut self, bytes: u64);
 

@@ -4,7 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::model::space::SpaceChange;
+use crate::model::space::{SpaceChange, Unfinished};
 use crate::runtime::native::Part;
 use crate::runtime::native::keeper::TableId;
 
@@ -20,11 +20,16 @@ pub struct Loaded {
     pub parts: Option<Vec<Part>>,
 }
 
+/// Stacks that wait for the preparer, at most: with up to 8 KiB each.
+const MAX_STACKS: usize = 256;
+
 /// All that arrived since the preparer last looked.
 #[derive(Debug, Default)]
 pub struct Mail {
     /// Changes.
     pub changes: Vec<SpaceChange>,
+    /// Stacks that wait for tables.
+    pub stacks: Vec<Unfinished>,
     /// Tables.
     pub loaded: Vec<Loaded>,
     /// Nothing more will come from the collector.
@@ -51,6 +56,17 @@ impl Inbox {
         Ok(())
     }
 
+    /// Leaves a stack, if there is room for it: else it comes back.
+    pub fn ask(&self, stack: Unfinished) -> Result<(), Unfinished> {
+        let mut mail = self.lock();
+        if mail.stacks.len() >= MAX_STACKS {
+            return Err(stack);
+        }
+        mail.stacks.push(stack);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
     /// Leaves a table, as soon as there is room. After the end of the recording, nobody wants it.
     pub fn deliver(&self, loaded: Loaded) {
         let full = |mail: &mut Mail| mail.loaded.len() >= MAX_LOADED && !mail.over;
@@ -66,10 +82,15 @@ impl Inbox {
         self.taken.notify_all();
     }
 
-    /// Takes all that is there; waits so long for the first.
-    pub fn take(&self, patience: Duration) -> Mail {
-        let empty =
-            |mail: &mut Mail| mail.changes.is_empty() && mail.loaded.is_empty() && !mail.over;
+    /// Takes all that is there; waits so long for the first. `heard_end`: that the collector will leave no
+    /// more is no news.
+    pub fn take(&self, patience: Duration, heard_end: bool) -> Mail {
+        let empty = |mail: &mut Mail| {
+            mail.changes.is_empty()
+                && mail.stacks.is_empty()
+                && mail.loaded.is_empty()
+                && (!mail.over || heard_end)
+        };
         let waited = self.arrived.wait_timeout_while(self.lock(), patience, empty);
         let (mut mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let over = mail.over;
@@ -102,11 +123,11 @@ mod tests {
         let inbox = Inbox::default();
         inbox.offer(vec![gone(1)]).unwrap();
         assert_eq!(inbox.offer(vec![gone(2)]).unwrap_err()[0].pid, 2);
-        assert_eq!(inbox.take(NOW).changes[0].pid, 1);
+        assert_eq!(inbox.take(NOW, false).changes[0].pid, 1);
         inbox.offer(vec![gone(2)]).unwrap();
-        let mail = inbox.take(NOW);
+        let mail = inbox.take(NOW, false);
         assert_eq!((mail.changes[0].pid, mail.over), (2, false));
-        assert!(inbox.take(NOW).changes.is_empty());
+        assert!(inbox.take(NOW, false).changes.is_empty());
     }
 
     #[test]
@@ -116,7 +137,7 @@ mod tests {
             scope.spawn(|| (0..100).for_each(|n| inbox.deliver(table(n))));
             let mut taken = Vec::new();
             while taken.len() < 100 {
-                let mail = inbox.take(Duration::from_secs(10));
+                let mail = inbox.take(Duration::from_secs(10), false);
                 assert!((1..=MAX_LOADED).contains(&mail.loaded.len()));
                 taken.extend(mail.loaded.into_iter().map(|loaded| loaded.table));
             }
@@ -129,6 +150,7 @@ mod tests {
         let inbox = Inbox::default();
         inbox.close();
         (0..10).for_each(|n| inbox.deliver(table(n)));
-        assert!(inbox.take(Duration::from_secs(1000)).over);
+        assert!(inbox.take(Duration::from_secs(1000), false).over);
+        assert!(inbox.take(NOW, true).loaded.is_empty());
     }
 }

@@ -1,13 +1,14 @@
-//! The preparation line's threads: one that keeps the kernel's tables to what processes map, and those
-//! that read the binaries for it.
+//! The preparation line's threads: one that keeps the kernel's tables to what processes map, and goes on
+//! with stacks that had to wait for them; and those that read the binaries for it.
 
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::inbox::Inbox;
 use super::reading::{Memory, Queue, Reader};
 use crate::model::losses::Losses;
-use crate::model::space::SpaceChange;
+use crate::model::space::{Finished, SpaceChange, Unfinished};
 use crate::model::tables::KernelTables;
 use crate::runtime::native::Limits;
 use crate::runtime::native::keeper::Keeper;
@@ -19,12 +20,19 @@ const LARGE: u64 = 10;
 const SMALL: u64 = 2;
 const _: () = assert!(ARENA + 2 * LARGE + 2 * SMALL <= 64);
 
+/// So long the end of a recording waits for the stacks that wait for tables.
+const LAST_STACKS: Duration = Duration::from_secs(1);
+
 /// What the collector and the threads share.
 #[derive(Debug)]
 pub struct Desk {
     arena_bytes: u64,
     inbox: Inbox,
     queue: Queue,
+    finished: Mutex<Vec<Finished>>,
+    /// All that was offered is in the kernel's tables.
+    settled: Mutex<bool>,
+    has_settled: Condvar,
 }
 
 /// The collector's hand on the line. Dropping it ends the threads.
@@ -43,8 +51,19 @@ impl Desk {
             small: limits(share(SMALL)),
             large: limits(share(LARGE)),
         };
-        let (inbox, queue) = (Inbox::default(), Queue::new(memory));
-        Self { arena_bytes: share(ARENA), inbox, queue }
+        Self {
+            arena_bytes: share(ARENA),
+            inbox: Inbox::default(),
+            queue: Queue::new(memory),
+            finished: Mutex::default(),
+            settled: Mutex::new(false),
+            has_settled: Condvar::new(),
+        }
+    }
+
+    fn settle(&self, settled: bool) {
+        *lock(&self.settled) = settled;
+        self.has_settled.notify_all();
     }
 }
 
@@ -59,7 +78,7 @@ impl<'scope> Preparer<'scope> {
         mut tables: K,
     ) -> std::io::Result<Self> {
         let mut preparer = Self { desk, keeper: None };
-        let Desk { arena_bytes, inbox, queue } = desk;
+        let Desk { arena_bytes, inbox, queue, .. } = desk;
         tables.allow(*arena_bytes);
         for (name, reader) in [("read-small", Reader::Small), ("read-any", Reader::Any)] {
             Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
@@ -74,17 +93,37 @@ impl<'scope> Preparer<'scope> {
 
     /// Offers changes: what cannot be taken now comes back.
     pub fn offer(&self, changes: Vec<SpaceChange>) -> Result<(), Vec<SpaceChange>> {
+        self.desk.settle(false);
         self.desk.inbox.offer(changes)
     }
 
-    /// Ends the line; what it turned away.
-    pub fn finish(mut self) -> Losses {
-        self.close();
-        match self.keeper.take().map(ScopedJoinHandle::join) {
+    /// Hands over a stack that waits for tables; where too many wait, it comes back.
+    pub fn ask(&self, stack: Unfinished) -> Result<(), Unfinished> {
+        self.desk.inbox.ask(stack)
+    }
+
+    /// Stacks whose walk has come to an end since this was last asked.
+    pub fn take_finished(&self) -> Vec<Finished> {
+        std::mem::take(&mut *lock(&self.desk.finished))
+    }
+
+    /// Waits until all that was offered is in the kernel's tables, but not longer than so.
+    pub fn wait_until_settled(&self, patience: Duration) {
+        let open = |settled: &mut bool| !*settled;
+        let waited =
+            self.desk.has_settled.wait_timeout_while(lock(&self.desk.settled), patience, open);
+        drop(waited);
+    }
+
+    /// Ends the line; what it turned away, and the last stacks.
+    pub fn finish(&mut self) -> (Losses, Vec<Finished>) {
+        self.desk.inbox.close();
+        let losses = match self.keeper.take().map(ScopedJoinHandle::join) {
             Some(Ok(losses)) => losses,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Losses::default(),
-        }
+        };
+        (losses, self.take_finished())
     }
 
     fn close(&self) {
@@ -101,19 +140,29 @@ impl Drop for Preparer<'_> {
 
 /// The keeper's thread, until the inbox is closed.
 fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
+    let mut end: Option<Instant> = None;
     loop {
-        let mail = desk.inbox.take(keeper.patience());
-        if mail.over {
-            break;
-        }
+        let mail = desk.inbox.take(keeper.patience(), end.is_some());
         let now = Instant::now();
         mail.changes.into_iter().for_each(|change| keeper.apply(change, now));
         for loaded in mail.loaded {
             keeper.loaded(loaded.table, loaded.parts, now);
         }
+        mail.stacks.into_iter().for_each(|stack| keeper.hold(stack, now));
         keeper.settle(now);
         desk.queue.push(keeper.take_jobs());
+        lock(&desk.finished).extend(keeper.take_finished());
+        if !keeper.is_waiting() {
+            desk.settle(true);
+        }
+        if mail.over {
+            let end = *end.get_or_insert(now + LAST_STACKS);
+            if !keeper.has_stacks() || end <= now {
+                break;
+            }
+        }
     }
+    desk.queue.close();
     let held = keeper.held(Instant::now());
     tracing::info!(
         tables = held.tables,
@@ -125,4 +174,8 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     let mut losses = keeper.losses().clone();
     losses.add("unwind_tables_failed", desk.queue.failed());
     losses
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

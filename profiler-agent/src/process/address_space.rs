@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::model::space::{Code, Mapping, Space};
+use crate::model::space::{Code, Mapping, Space, lookup};
 
 impl Mapping {
     /// The part of it that lies in `range`, if any.
@@ -105,9 +105,12 @@ impl AddressSpace {
 
     /// The mapping that holds an address.
     pub(super) fn lookup(&self, address: u64) -> Option<&Mapping> {
-        let after = self.mappings.partition_point(|m| m.start <= address);
-        let mapping = self.mappings.get(after.checked_sub(1)?)?;
-        (address < mapping.end).then_some(mapping)
+        lookup(&self.mappings, address)
+    }
+
+    /// All of them, by address.
+    pub(super) fn mappings(&self) -> &[Mapping] {
+        &self.mappings
     }
 
     /// Whether [`Self::insert`] of this mapping would change nothing.

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use profiler_common::walk::{FRAME_ADDRESS, FRAME_EXACT, WalkEnd};
 
-use super::address_space::AddressSpace;
 use crate::model::event::RawStack;
 use crate::model::frame::{Frame, JitMap, Marker};
-use crate::model::space::{Code, Mapping};
+use crate::model::space::{Code, Mapping, lookup};
 
 /// The frames of one stack.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub(super) struct Resolved {
 /// Resolves a stack. `jit` is asked for the map of generated code when a frame lies in such code.
 pub(super) fn resolve(
     raw: &RawStack,
-    space: &AddressSpace,
+    space: &[Mapping],
     mut jit: impl FnMut() -> Arc<JitMap>,
 ) -> Resolved {
     let mut frames = Vec::with_capacity(raw.kernel.len() + raw.user.len() + 2);
@@ -57,13 +56,13 @@ fn cut(end: WalkEnd, last: Option<&Frame>) -> Frame {
 /// and what follows is noise.
 fn push_user(
     raw: &RawStack,
-    space: &AddressSpace,
+    space: &[Mapping],
     jit: &mut impl FnMut() -> Arc<JitMap>,
     frames: &mut Vec<Frame>,
 ) -> (u64, WalkEnd) {
     let mut unmapped = 0;
     for (depth, address) in user_places(&raw.user).enumerate() {
-        let frame = match space.lookup(address) {
+        let frame = match lookup(space, address) {
             Some(Mapping { code: Code::Generated, .. }) => Frame::Jit { map: jit(), address },
             Some(mapping @ Mapping { code: Code::Binary(binary), .. }) => {
                 Frame::Native { binary: Arc::clone(binary), offset: mapping.offset_of(address) }

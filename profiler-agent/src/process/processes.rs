@@ -21,7 +21,7 @@ use super::{Attributed, Config};
 use crate::model::event::{Event, Mmap, RawStack};
 use crate::model::frame::Stack;
 use crate::model::losses::Losses;
-use crate::model::space::{Mapping, SpaceChange};
+use crate::model::space::{Mapping, Space, SpaceChange};
 
 /// `/proc` could not be read at all: nothing could be attributed.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +114,24 @@ impl Processes {
         let life = self.table.entry(raw.pid);
         let thread = identity::thread(life, raw, &mut self.cgroups, &self.procfs);
         Attributed { thread, stack }
+    }
+
+    /// The memory of a process as it is now, to attribute a stack later that is not whole yet.
+    pub fn space(&mut self, pid: u32) -> Space {
+        self.table.entry(pid).space().snapshot()
+    }
+
+    /// Says where the addresses of a stack lay in the memory that its process had then. Generated code
+    /// has its names from the process as it is now.
+    pub fn attribute_in(&mut self, raw: &RawStack, space: &Space) -> Stack {
+        let life = self.table.entry(raw.pid);
+        let mut jit = life.jit.take();
+        let resolved = resolve(raw, space, || {
+            Arc::clone(jit.get_or_insert_with(|| self.jit.make(raw.pid, &self.procfs)))
+        });
+        self.table.entry(raw.pid).jit = jit;
+        self.losses.add("user_frames_unmapped", resolved.unmapped);
+        resolved.frames.into()
     }
 
     /// The processes whose executable memory changed since this was last asked, with what it is now.
@@ -247,7 +265,7 @@ impl Processes {
             return known;
         }
         let mut jit = life.jit.take();
-        let resolved = resolve(raw, life.space(), || {
+        let resolved = resolve(raw, life.space().mappings(), || {
             Arc::clone(jit.get_or_insert_with(|| self.jit.make(raw.pid, &self.procfs)))
         });
         life.jit = jit;

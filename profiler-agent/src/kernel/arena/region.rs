@@ -51,4 +51,15 @@ impl Regions for BpfRegions {
             mapped.as_mut_ptr().wrapping_add(offset).copy_from_nonoverlapping(bytes.as_ptr(), len)
         };
     }
+
+    fn read(&self, region: u32, offset: u32, bytes: &mut [u8]) {
+        let Some(mapped) = self.mapped.get(region as usize) else { return };
+        let offset = offset as usize;
+        let len = bytes.len().min(mapped.len().saturating_sub(offset));
+        // SAFETY: `offset + len` is within the mapping, where `len` is not 0. Only this thread writes to
+        // it.
+        unsafe {
+            mapped.as_ptr().wrapping_add(offset).copy_to_nonoverlapping(bytes.as_mut_ptr(), len)
+        };
+    }
 }

@@ -23,6 +23,12 @@ impl Regions for Plain {
         let offset = offset as usize;
         self.memory[region as usize][offset..offset + bytes.len()].copy_from_slice(bytes);
     }
+
+    fn read(&self, region: u32, offset: u32, bytes: &mut [u8]) {
+        let memory = &self.memory[region as usize];
+        let offset = memory.len().min(offset as usize);
+        bytes.iter_mut().zip(&memory[offset..]).for_each(|(to, from)| *to = *from);
+    }
 }
 
 const MIB: usize = 1 << 20;
@@ -110,4 +116,18 @@ fn a_system_without_memory_is_not_asked_again() {
     assert!(arena.place(&three, now).is_some());
     assert_eq!(arena.place(&three, now), None);
     assert_eq!(arena.room(now).total, u64::from(USABLE));
+}
+
+#[test]
+fn what_is_placed_can_be_read_as_a_walk_reads_it() {
+    let (mut arena, now) = (arena(4), Instant::now());
+    let place = arena.place(&[1, 2, 3, 4, 5, 6, 7, 8], now).unwrap();
+    assert!(arena.view(1).is_none());
+    let view = arena.view(place.region).unwrap();
+    assert_eq!((view.u8(place.offset), view.u16(place.offset + 2)), (1, 0x0403));
+    assert_eq!(
+        (view.u32(place.offset + 4), view.u64(place.offset)),
+        (0x0807_0605, 0x0807_0605_0403_0201)
+    );
+    assert_eq!((view.word(REGION_BYTES - 1), view.word(u32::MAX)), (0, 0));
 }

@@ -4,7 +4,7 @@ use profiler_common::walk::{FRAME_GUESSED, WalkEnd};
 
 use super::*;
 use crate::model::frame::{Binary, BinaryKind, FrameKey};
-use crate::process::address_space::Budget;
+use crate::process::address_space::{AddressSpace, Budget};
 
 fn space() -> AddressSpace {
     let binary = Arc::new(Binary {
@@ -44,7 +44,7 @@ fn resolved(
     };
     let map = JitMap { id: 3, pid: 1, file: None, path: "/tmp/perf-1.map".into() };
     let map = Arc::new(map);
-    let resolved = resolve(&raw, &space(), || Arc::clone(&map));
+    let resolved = resolve(&raw, space().mappings(), || Arc::clone(&map));
     (resolved.frames.iter().map(Frame::key).collect(), resolved.unmapped)
 }
 

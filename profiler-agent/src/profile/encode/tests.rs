@@ -180,6 +180,7 @@ fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
         count.blocks_lost_ring_full: 0
         count.blocks_lost_thread_table_full: 0
         count.frames_without_name: 2
+        count.processes_lost_mapping_table_full: 0
         count.processes_lost_target_table_full: 0
         count.resumes_lost_ring_full: 0
         count.samples_lost_ring_full: 3

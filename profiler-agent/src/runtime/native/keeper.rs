@@ -2,9 +2,10 @@
 //!
 //! A process that is new, or whose memory changed, gets a list in the arena right away, with what is
 //! known; binaries that are met for the first time are handed out as [`Job`]s, and what comes of them
-//! goes into the lists that wait for it.
+//! goes into the lists that wait for it. [`stacks`] are the stacks that wait for it as well.
 
 mod room;
+mod stacks;
 mod strangers;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -15,6 +16,7 @@ use profiler_common::native::MappingList;
 use zerocopy::IntoBytes;
 
 use self::room::bytes;
+use self::stacks::Waiting;
 use self::strangers::Strangers;
 use super::cut::{Known, Ranges};
 use super::lists::{List, ListId, Lists};
@@ -77,6 +79,8 @@ pub struct Keeper<K> {
     /// When tables that found no room may be read again.
     retry_at: Option<Instant>,
     strangers: Strangers,
+    /// Stacks that wait for tables.
+    stacks: Waiting,
     losses: Losses,
 }
 
@@ -95,6 +99,7 @@ impl<K: KernelTables> Keeper<K> {
             put_off: false,
             retry_at: None,
             strangers: Strangers::default(),
+            stacks: Waiting::default(),
             losses: Losses::default(),
         }
     }
@@ -138,12 +143,13 @@ impl<K: KernelTables> Keeper<K> {
         self.keep_spare(now);
         self.retry_without_room(now);
         self.write_waiting(now);
+        self.finish_stacks(now);
         self.sweep(now);
     }
 
     /// How long [`Self::settle`] can wait when nothing else happens.
     pub fn patience(&self) -> Duration {
-        let busy = self.put_off || !self.held.is_empty();
+        let busy = self.put_off || !self.held.is_empty() || self.has_stacks();
         if busy { Duration::from_millis(10) } else { Duration::from_secs(1) }
     }
 
@@ -188,10 +194,7 @@ impl<K: KernelTables> Keeper<K> {
 
     /// A process has this memory from now on.
     fn enter(&mut self, pid: u32, space: &Space, now: Instant) {
-        let id = match self.lists.of_space(space) {
-            Some(id) => id,
-            None => self.make_list(space, now),
-        };
+        let id = self.list_of(space, now);
         let before = self.lists.give(pid, Some(id));
         self.tell(id, &[pid]);
         self.drop_list(before, now);
@@ -202,6 +205,13 @@ impl<K: KernelTables> Keeper<K> {
         self.kernel.remove(pid);
         let before = self.lists.give(pid, None);
         self.drop_list(before, now);
+    }
+
+    fn list_of(&mut self, space: &Space, now: Instant) -> ListId {
+        match self.lists.of_space(space) {
+            Some(id) => id,
+            None => self.make_list(space, now),
+        }
     }
 
     fn make_list(&mut self, space: &Space, now: Instant) -> ListId {
@@ -217,6 +227,7 @@ impl<K: KernelTables> Keeper<K> {
             written_at: now,
             stale: false,
             processes: HashSet::new(),
+            stacks: 0,
         });
         self.write(id, now);
         id

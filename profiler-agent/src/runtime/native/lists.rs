@@ -28,6 +28,8 @@ pub struct List {
     pub stale: bool,
     /// Who has it.
     pub processes: HashSet<u32>,
+    /// How many stacks wait for it.
+    pub stacks: usize,
 }
 
 /// All lists.
@@ -84,13 +86,25 @@ impl Lists {
             list.processes.insert(pid);
         }
         let before = before.filter(|before| Some(*before) != id)?;
-        let list = self.lists.get_mut(&before)?;
-        list.processes.remove(&pid);
-        if !list.processes.is_empty() {
+        self.lists.get_mut(&before)?.processes.remove(&pid);
+        self.take_unused(before)
+    }
+
+    /// One stack less waits for a list; the list, if nobody has it any more.
+    #[must_use]
+    pub fn release(&mut self, id: ListId) -> Option<List> {
+        let list = self.lists.get_mut(&id)?;
+        list.stacks = list.stacks.saturating_sub(1);
+        self.take_unused(id)
+    }
+
+    fn take_unused(&mut self, id: ListId) -> Option<List> {
+        let list = self.lists.get(&id)?;
+        if !list.processes.is_empty() || list.stacks > 0 {
             return None;
         }
         self.by_space.remove(&address(&list.space));
-        self.lists.remove(&before)
+        self.lists.remove(&id)
     }
 }
 

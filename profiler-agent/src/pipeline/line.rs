@@ -1,0 +1,217 @@
+//! The line that every event passes: whose it is, what time it stands for, where it is counted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use profiler_common::record::COMM_LEN;
+use profiler_common::walk::WalkEnd;
+
+use super::preparer::Preparer;
+use super::unfinished::{Sample, Samples};
+use super::{Config, Recording};
+use crate::kernel::session::{Ending, Facts};
+use crate::model::event::{Event, RawStack, Rest};
+use crate::model::frame::{Frame, Stack};
+use crate::model::names::Names;
+use crate::model::observation::{Activity, Observation, ThreadInfo};
+use crate::model::space::{Finished, SpaceChange};
+use crate::process::Processes;
+use crate::profile::{Block, OffCpu, Window};
+
+/// The stages that one event passes, in order.
+pub(super) struct Line<'scope> {
+    processes: Processes,
+    preparer: Preparer<'scope>,
+    /// What the preparer had no time for.
+    unprepared: Vec<SpaceChange>,
+    /// Samples whose stack is not whole yet.
+    unfinished: Samples,
+    off_cpu: OffCpu,
+    window: Window,
+    period_ns: u64,
+    pub(super) taken: u64,
+    namer: SyncSender<Vec<Frame>>,
+    unnamed: Vec<Frame>,
+}
+
+impl<'scope> Line<'scope> {
+    pub(super) fn new(
+        config: &Config,
+        facts: &Facts,
+        namer: SyncSender<Vec<Frame>>,
+        preparer: Preparer<'scope>,
+        processes: Processes,
+    ) -> Self {
+        Self {
+            processes,
+            preparer,
+            unprepared: Vec::new(),
+            unfinished: Samples::default(),
+            off_cpu: OffCpu::new(facts.started_at_ns),
+            window: Window::new(config.window),
+            period_ns: facts.period_ns,
+            taken: 0,
+            namer,
+            unnamed: Vec::new(),
+        }
+    }
+
+    /// One event, on its way into the window.
+    pub(super) fn take(&mut self, event: &Event) {
+        match event {
+            Event::OnCpu(raw) => {
+                self.taken += 1;
+                let at = self.processes.attribute(raw);
+                match &raw.rest {
+                    Some(rest) => self.put_aside(raw, rest, at.thread),
+                    None => self.count(at.thread, at.stack),
+                }
+            }
+            Event::Block(raw) => {
+                self.taken += 1;
+                let at = self.processes.attribute(&raw.stack);
+                self.off_cpu.block(Block {
+                    thread: at.thread,
+                    stack: at.stack,
+                    state: raw.state,
+                    time_ns: raw.stack.time_ns,
+                    since_before: raw.since_before,
+                });
+            }
+            Event::Resume(resume) => {
+                if let Some(observation) = self.off_cpu.resume(resume) {
+                    self.window.add(observation);
+                }
+            }
+            Event::Exit(exit) => {
+                self.off_cpu.exit(exit);
+                self.processes.apply(event);
+            }
+            Event::Mmap(_) | Event::Comm(_) | Event::Fork(_) | Event::SidebandLost(_) => {
+                self.processes.apply(event);
+            }
+        }
+    }
+
+    /// A sample of the clock.
+    fn count(&mut self, thread: Arc<ThreadInfo>, stack: Stack) {
+        let (count, ns) = (1, self.period_ns);
+        self.window.add(Observation { thread, stack, activity: Activity::OnCpu, count, ns });
+    }
+
+    /// Hands the stack of a sample to the preparer, who goes on with its walk.
+    fn put_aside(&mut self, raw: &RawStack, rest: &Rest, thread: Arc<ThreadInfo>) {
+        let space = self.processes.space(raw.pid);
+        let sample = Sample { raw: RawStack { rest: None, ..raw.clone() }, thread, space };
+        let question = self.unfinished.keep(sample, rest.clone());
+        if let Err(refused) = self.preparer.ask(question) {
+            let sample = self.unfinished.give_up(&refused);
+            sample.iter().for_each(|sample| self.count_late(sample));
+        }
+    }
+
+    /// Counts the samples whose walk has come to its end.
+    pub(super) fn take_finished(&mut self) {
+        self.count_finished(self.preparer.take_finished());
+    }
+
+    fn count_finished(&mut self, answers: Vec<Finished>) {
+        for answer in answers {
+            let sample = self.unfinished.finish(answer);
+            sample.iter().for_each(|sample| self.count_late(sample));
+        }
+    }
+
+    fn count_late(&mut self, sample: &Sample) {
+        let stack = self.processes.attribute_in(&sample.raw, &sample.space);
+        self.count(Arc::clone(&sample.thread), stack);
+    }
+
+    /// Tells the preparer what changed. While it is busy, changes wait, and later ones take the place of
+    /// earlier ones.
+    pub(super) fn offer_changes(&mut self) {
+        if self.unprepared.is_empty() {
+            self.unprepared = self.processes.take_changed();
+        }
+        if self.unprepared.is_empty() {
+            return;
+        }
+        if let Err(busy) = self.preparer.offer(std::mem::take(&mut self.unprepared)) {
+            self.unprepared = busy;
+        }
+    }
+
+    /// Gives the namer what is new, if it has room; what it has not room for waits.
+    pub(super) fn offer_frames(&mut self) {
+        self.unnamed.extend(self.window.take_new_frames());
+        if self.unnamed.is_empty() {
+            return;
+        }
+        match self.namer.try_send(std::mem::take(&mut self.unnamed)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(frames) | TrySendError::Disconnected(frames)) => {
+                self.unnamed = frames;
+            }
+        }
+    }
+
+    /// The last events, what is still blocked, and the last frames for the namer.
+    pub(super) fn finish(mut self, facts: Facts, ending: Ending) -> Recording {
+        ending.events.iter().for_each(|event| self.take(event));
+        let mut losses = ending.losses;
+        let (prepared, answers) = self.preparer.finish();
+        losses.merge(&prepared);
+        self.count_finished(answers);
+        self.unfinished.give_up_all().iter().for_each(|sample| self.count_late(sample));
+        let processes = &mut self.processes;
+        let describe = |pid, tid| processes.attribute(&nameless(pid, tid)).thread;
+        losses.merge(&self.off_cpu.finish(
+            ending.stopped_at_ns,
+            &ending.threads,
+            describe,
+            &mut self.window,
+        ));
+        // Generated code may have got its name since it was first seen.
+        self.unnamed.extend(self.window.take_new_frames());
+        self.unnamed.extend(generated_code(&self.window));
+        // A namer that is gone has panicked, and its join tells.
+        let _ = self.namer.send(self.unnamed);
+        losses.merge(&self.processes.losses());
+        losses.merge(self.window.losses());
+        Recording {
+            window: self.window,
+            names: Names::new(),
+            processes: self.processes.process_count(),
+            duration: Duration::from_nanos(
+                ending.stopped_at_ns.saturating_sub(facts.started_at_ns),
+            ),
+            facts,
+            losses,
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// A stack without frames, to ask whose a thread is.
+fn nameless(pid: u32, tid: u32) -> RawStack {
+    RawStack {
+        time_ns: 0,
+        pid,
+        tid,
+        cpu: 0,
+        cgroup_id: 0,
+        comm: [0; COMM_LEN],
+        user: Vec::new(),
+        kernel: Vec::new(),
+        user_end: WalkEnd::Absent,
+        kernel_end: WalkEnd::Absent,
+        rest: None,
+    }
+}
+
+fn generated_code(window: &Window) -> HashSet<Frame> {
+    let frames = window.samples().flat_map(|sample| sample.stack.iter());
+    frames.filter(|frame| matches!(frame, Frame::Jit { .. })).cloned().collect()
+}
