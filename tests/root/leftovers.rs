@@ -1,4 +1,5 @@
-//! An agent that is killed leaves nothing in the kernel.
+//! What is left in the kernel: of an agent that is killed, nothing; while one runs, nothing of processes
+//! that are gone.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -72,4 +73,31 @@ fn nothing_is_left_after_sigkill() {
         let written: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
         assert!(written.is_empty(), "half-written: {written:?}");
     }
+}
+
+/// A number of the last line about the unwind tables in a log: `key=number`.
+#[track_caller]
+fn told(log: &str, key: &str) -> u64 {
+    let line = log.lines().rev().find(|line| line.contains("unwind tables")).expect(log);
+    let number = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    number.and_then(|number| number.parse().ok()).expect(line)
+}
+
+#[test]
+fn of_thousands_of_short_processes_nothing_is_left_in_the_tables() {
+    let _host = host::claim();
+    // The second program is the one that ends last, when all is told of the first ones.
+    let storm = "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done; exec sleep 1";
+    let args = ["record", "--log-level", "info", "--output", "/dev/null", "--format", "folded"];
+    let command = ["--", "sh", "-c", storm];
+    let run = agent::run(&[&args[..], &command].concat()).unwrap();
+    assert!(run.status.success(), "{}", run.stderr);
+
+    let living = std::fs::read_dir("/proc").unwrap().flatten();
+    let living = living.filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
+    let (processes, lists) = (told(&run.stderr, "processes"), told(&run.stderr, "list_bytes"));
+    println!("{processes} lists of {lists} bytes for {living} processes that live");
+    assert!(processes <= living as u64 + 20, "{processes} have a list, {living} live");
+    // A list has 32 bytes for each mapping.
+    assert!(lists <= (processes + 20) * 4096, "{processes} lists take {lists} bytes");
 }

@@ -166,8 +166,9 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     let held = keeper.held(Instant::now());
     tracing::info!(
         tables = held.tables,
+        table_bytes = held.table_bytes,
         processes = held.processes,
-        used_bytes = held.room.used,
+        list_bytes = held.room.used.saturating_sub(held.table_bytes),
         mapped_bytes = held.room.mapped,
         "unwind tables"
     );

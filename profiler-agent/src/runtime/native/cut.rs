@@ -25,6 +25,8 @@ pub struct PlacedPart {
     pub place: Place,
     /// Byte offset of its rules in the region.
     pub rules: u32,
+    /// How many bytes it takes there.
+    pub bytes: u32,
 }
 
 /// What is known of the code in a mapping.

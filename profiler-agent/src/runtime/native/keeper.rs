@@ -53,7 +53,9 @@ pub struct Job {
 pub struct Held {
     /// Tables.
     pub tables: usize,
-    /// Processes that have a list.
+    /// Bytes of the arena that they take; the rest of what is used there are lists.
+    pub table_bytes: u64,
+    /// Processes that have a list, as the kernel side knows them.
     pub processes: usize,
     /// The arena.
     pub room: Room,
@@ -165,9 +167,11 @@ impl<K: KernelTables> Keeper<K> {
 
     /// What there is now.
     pub fn held(&mut self, now: Instant) -> Held {
+        let parts = self.shelf.ready().flatten();
         Held {
-            tables: self.shelf.ready(),
-            processes: self.lists.processes(),
+            tables: self.shelf.ready().count(),
+            table_bytes: parts.map(|part| u64::from(part.bytes).next_multiple_of(8)).sum(),
+            processes: self.kernel.processes().len(),
             room: self.kernel.room(now),
         }
     }

@@ -70,11 +70,6 @@ impl Lists {
         self.by_process.get(&pid).copied()
     }
 
-    /// How many processes have one.
-    pub fn processes(&self) -> usize {
-        self.by_process.len()
-    }
-
     /// Gives a process a list, or none; the one that it had, if nobody has that any more.
     #[must_use]
     pub fn give(&mut self, pid: u32, id: Option<ListId>) -> Option<List> {

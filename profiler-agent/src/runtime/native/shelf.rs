@@ -153,9 +153,12 @@ impl Shelf {
         self.unused.len() > MAX_UNUSED
     }
 
-    /// How many tables are in the arena.
-    pub fn ready(&self) -> usize {
-        self.tables.values().filter(|t| matches!(t.state, State::Ready(_))).count()
+    /// The parts of each table that is in the arena.
+    pub fn ready(&self) -> impl Iterator<Item = &[PlacedPart]> + '_ {
+        self.tables.values().filter_map(|table| match &table.state {
+            State::Ready(parts) => Some(&**parts),
+            State::Loading | State::NoRoom(_) | State::Missing => None,
+        })
     }
 
     fn shelve(&mut self, key: Key, binary: &Arc<Binary>) -> (TableId, bool) {

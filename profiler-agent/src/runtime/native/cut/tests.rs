@@ -29,7 +29,7 @@ fn binary(segments: &[(u64, u64, u64)]) -> Binary {
 /// A part at an address, of a length, that lies at an offset that is its address.
 fn part(address: u64, len: u64) -> PlacedPart {
     let place = Place { region: 3, offset: address as u32 };
-    PlacedPart { address, len, place, rules: address as u32 + 8 }
+    PlacedPart { address, len, place, rules: address as u32 + 8, bytes: 0 }
 }
 
 /// A mapping at [`BASE`], by file offset and length.

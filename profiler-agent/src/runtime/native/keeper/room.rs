@@ -37,6 +37,7 @@ impl<K: KernelTables> Keeper<K> {
                 len: part.len,
                 place,
                 rules: place.offset.saturating_add(part.rules),
+                bytes: u32::try_from(part.bytes.len()).unwrap_or(u32::MAX),
             });
         }
         placed.sort_unstable_by_key(|part| part.address);

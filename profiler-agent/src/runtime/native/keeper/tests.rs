@@ -266,7 +266,7 @@ fn of_short_processes_nothing_is_left_but_their_tables() {
     assert_eq!(world.keeper.kernel.processes.len(), 1);
     world.now += 2 * SECOND;
     let room = world.keeper.kernel.room(world.now);
-    assert_eq!((room.resting, world.keeper.lists.processes()), (0, 1));
+    assert_eq!((room.resting, world.keeper.held(world.now).processes), (0, 1));
     assert_eq!(world.keeper.losses(), &Losses::default());
 }
 
