@@ -12,6 +12,7 @@ mod line;
 mod preparer;
 mod reading;
 mod unfinished;
+mod wanted;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use self::line::Line;
 use self::preparer::{Desk, Preparer};
+use self::wanted::Wanted;
 use crate::kernel::error::KernelError;
 use crate::kernel::opening::Opening;
 use crate::kernel::plan::Plan;
@@ -145,11 +147,12 @@ fn collect<'scope>(
     let (mut opening, tables) = Opening::begin(&config.plan)?;
     let preparer = Preparer::start(scope, desk, tables).map_err(RecordError::Threads)?;
     let mut processes = Processes::new(config.process.clone());
+    let mut wanted = Wanted::new(&config.plan);
     std::thread::scope(|beside| {
         let loading = beside.spawn(|| opening.load());
         processes.scan()?;
         // An empty inbox takes what it is offered.
-        let _ = preparer.offer(processes.take_changed());
+        let _ = preparer.offer(wanted.of(processes.take_changed()));
         Ok::<_, RecordError>(join(loading)?)
     })?;
     preparer.wait_until_settled(START.saturating_sub(began.elapsed()));
@@ -157,7 +160,7 @@ fn collect<'scope>(
     let began = Instant::now();
     progress.send_modify(|p| p.attached = true);
 
-    let mut line = Line::new(config, session.facts(), namer, preparer, processes);
+    let mut line = Line::new(config, session.facts(), namer, preparer, processes, wanted);
     let mut events = Vec::new();
     loop {
         let left = config.duration.map(|d| d.saturating_sub(began.elapsed()));

@@ -10,6 +10,7 @@ use profiler_common::walk::WalkEnd;
 
 use super::preparer::Preparer;
 use super::unfinished::{Sample, Samples};
+use super::wanted::Wanted;
 use super::{Config, Recording};
 use crate::kernel::session::{Ending, Facts};
 use crate::model::event::{Event, RawStack, Rest};
@@ -24,6 +25,7 @@ use crate::profile::{Block, OffCpu, Window};
 pub(super) struct Line<'scope> {
     processes: Processes,
     preparer: Preparer<'scope>,
+    wanted: Wanted,
     /// What the preparer had no time for.
     unprepared: Vec<SpaceChange>,
     /// Samples whose stack is not whole yet.
@@ -43,10 +45,12 @@ impl<'scope> Line<'scope> {
         namer: SyncSender<Vec<Frame>>,
         preparer: Preparer<'scope>,
         processes: Processes,
+        wanted: Wanted,
     ) -> Self {
         Self {
             processes,
             preparer,
+            wanted,
             unprepared: Vec::new(),
             unfinished: Samples::default(),
             off_cpu: OffCpu::new(facts.started_at_ns),
@@ -90,6 +94,7 @@ impl<'scope> Line<'scope> {
                 self.processes.apply(event);
             }
             Event::Mmap(_) | Event::Comm(_) | Event::Fork(_) | Event::SidebandLost(_) => {
+                self.wanted.apply(event);
                 self.processes.apply(event);
             }
         }
@@ -133,7 +138,7 @@ impl<'scope> Line<'scope> {
     /// earlier ones.
     pub(super) fn offer_changes(&mut self) {
         if self.unprepared.is_empty() {
-            self.unprepared = self.processes.take_changed();
+            self.unprepared = self.wanted.of(self.processes.take_changed());
         }
         if self.unprepared.is_empty() {
             return;

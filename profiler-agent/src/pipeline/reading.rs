@@ -1,7 +1,8 @@
 //! The binaries whose unwind tables are to be read, and the threads that read them: small ones never
-//! wait for large ones, and large ones are read one at a time, for the memory that they take.
+//! wait for large ones, and large ones are read one at a time, for the memory that they take, the
+//! smallest first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -41,7 +42,10 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     small: VecDeque<Job>,
-    large: VecDeque<Job>,
+    /// By size, then in their order.
+    large: BTreeMap<(u64, u64), Job>,
+    /// How many large ones there have been.
+    count: u64,
     closed: bool,
     failed: u64,
 }
@@ -53,6 +57,12 @@ const fn is_failure(error: &NoTable) -> bool {
         error,
         NoTable::Read(_) | NoTable::Malformed(_) | NoTable::TooLarge { .. } | NoTable::TooMuchWork
     )
+}
+
+/// Bytes of a binary; 0 where they cannot be told.
+fn size_of_file(job: &Job) -> u64 {
+    let file = job.binary.file.as_ref();
+    file.and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len())
 }
 
 impl Queue {
@@ -68,10 +78,13 @@ impl Queue {
         }
         let mut waiting = self.lock();
         for job in jobs {
-            if self.is_small(&job) {
+            let size = size_of_file(&job);
+            if size <= self.memory.small_file {
                 waiting.small.push_back(job);
             } else {
-                waiting.large.push_back(job);
+                let key = (size, waiting.count);
+                waiting.count += 1;
+                waiting.large.insert(key, job);
             }
         }
         self.arrived.notify_all();
@@ -105,7 +118,7 @@ impl Queue {
             let job = match reader {
                 Reader::Small => waiting.small.pop_front(),
                 Reader::Any => {
-                    let large = waiting.large.pop_front();
+                    let large = waiting.large.pop_first().map(|(_, job)| job);
                     large.or_else(|| waiting.small.pop_front())
                 }
             };
@@ -119,7 +132,8 @@ impl Queue {
     fn read(&self, job: &Job) -> Option<Vec<Part>> {
         let (binary, begun) = (&job.binary, Instant::now());
         let file = binary.file.as_ref()?;
-        let limits = if self.is_small(job) { self.memory.small } else { self.memory.large };
+        let is_small = size_of_file(job) <= self.memory.small_file;
+        let limits = if is_small { self.memory.small } else { self.memory.large };
         match fence::guard(|| native::load(file, None, &limits)) {
             Some(Ok(table)) => {
                 tracing::debug!(
@@ -140,12 +154,6 @@ impl Queue {
                 None
             }
         }
-    }
-
-    fn is_small(&self, job: &Job) -> bool {
-        let file = job.binary.file.as_ref();
-        file.and_then(|file| file.metadata().ok())
-            .is_none_or(|meta| meta.len() <= self.memory.small_file)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

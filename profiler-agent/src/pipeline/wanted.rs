@@ -1,0 +1,86 @@
+//! For which processes tables are prepared: those of which stacks can come.
+
+use std::collections::HashSet;
+
+use crate::kernel::plan::Plan;
+use crate::model::event::{Event, Fork};
+use crate::model::space::SpaceChange;
+
+/// The processes that a recording is of.
+#[derive(Debug)]
+pub struct Wanted {
+    /// `None` where any process may be wanted.
+    pids: Option<HashSet<u32>>,
+    follows_forks: bool,
+}
+
+impl Wanted {
+    /// Those of a plan.
+    pub fn new(plan: &Plan) -> Self {
+        let pids = (!plan.pids.is_empty()).then(|| plan.pids.iter().copied().collect());
+        Self { pids, follows_forks: plan.follow_forks }
+    }
+
+    /// Takes an event, in the order of time.
+    pub fn apply(&mut self, event: &Event) {
+        if let (Some(pids), Event::Fork(Fork { pid, parent_pid, .. })) = (&mut self.pids, event)
+            && self.follows_forks
+            && pids.contains(parent_pid)
+        {
+            pids.insert(*pid);
+        }
+    }
+
+    /// The changes of wanted processes.
+    pub fn of(&mut self, mut changes: Vec<SpaceChange>) -> Vec<SpaceChange> {
+        let Some(pids) = &mut self.pids else { return changes };
+        changes.retain(|change| {
+            let ended = change.space.is_none();
+            if ended { pids.remove(&change.pid) } else { pids.contains(&change.pid) }
+        });
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::space::Space;
+
+    fn wanted(pids: &[u32], follow_forks: bool) -> Wanted {
+        Wanted::new(&Plan { pids: pids.to_vec(), follow_forks, ..Plan::default() })
+    }
+
+    fn fork(parent_pid: u32, pid: u32) -> Event {
+        Event::Fork(Fork { time_ns: 0, pid, tid: pid, parent_pid, parent_tid: parent_pid })
+    }
+
+    fn kept(wanted: &mut Wanted, changes: &[(u32, bool)]) -> Vec<u32> {
+        let change = |(pid, lives): &(u32, bool)| SpaceChange {
+            pid: *pid,
+            space: lives.then(Space::default),
+        };
+        wanted.of(changes.iter().map(change).collect()).iter().map(|c| c.pid).collect()
+    }
+
+    #[test]
+    fn without_a_choice_all_are_wanted() {
+        assert_eq!(kept(&mut wanted(&[], true), &[(1, true), (2, false)]), [1, 2]);
+    }
+
+    #[test]
+    fn children_are_wanted_where_they_are_followed() {
+        for (follows, expected) in [(true, vec![10, 11, 12]), (false, vec![10])] {
+            let mut wanted = wanted(&[10], follows);
+            [fork(10, 11), fork(11, 12), fork(1, 20)].iter().for_each(|e| wanted.apply(e));
+            let all = [(10, true), (11, true), (12, true), (20, true)];
+            assert_eq!(kept(&mut wanted, &all), expected);
+        }
+    }
+
+    #[test]
+    fn an_id_that_comes_again_is_another_process() {
+        let mut wanted = wanted(&[10], true);
+        assert_eq!(kept(&mut wanted, &[(10, true), (10, false), (10, true)]), [10, 10]);
+    }
+}
