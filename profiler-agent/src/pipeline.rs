@@ -27,6 +27,7 @@ use crate::kernel::error::KernelError;
 use crate::kernel::opening::Opening;
 use crate::kernel::plan::Plan;
 use crate::kernel::session::Facts;
+use crate::kernel::system::run_soon;
 use crate::model::frame::Frame;
 use crate::model::losses::Losses;
 use crate::model::names::Names;
@@ -155,6 +156,7 @@ fn collect<'scope>(
         let _ = preparer.offer(wanted.of(processes.take_changed()));
         Ok::<_, RecordError>(join(loading)?)
     })?;
+    run_soon();
     preparer.wait_until_settled(START.saturating_sub(began.elapsed()));
     let mut session = opening.start()?;
     let began = Instant::now();

@@ -76,8 +76,9 @@ pub struct Rest {
     pub bytes: u64,
 }
 
-/// Bytes of stack behind a [`Rest`] at most: up to the end of the page of the stack pointer, and the next.
-pub const REST_BYTES: u64 = 2 * 4096;
+/// Bytes of stack behind a [`Rest`] at most: up to the end of the page of the stack pointer, and two more
+/// pages.
+pub const REST_BYTES: u64 = 3 * 4096;
 
 /// A thread is back on a CPU after a block whose [`StackRecord`] went up.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

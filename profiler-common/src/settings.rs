@@ -102,8 +102,8 @@ pub struct Settings {
     pub comm_count: u32,
     /// Blocks of which a CPU keeps the stack in one tick; the rest are skipped at random.
     pub blocks_per_tick: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// `task_struct.mm`, 0 where it is not known.
+    pub task_mm: u32,
     /// Shorter blocks are only counted, ns.
     pub min_block_ns: u64,
     /// Cgroups that are wanted.
@@ -140,7 +140,7 @@ impl Settings {
         cgroup_count: 0,
         comm_count: 0,
         blocks_per_tick: 0,
-        _pad: 0,
+        task_mm: 0,
         min_block_ns: 0,
         cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
         comms: [[0; COMM_LEN]; MAX_FILTERS],

@@ -32,6 +32,8 @@ wire_enum! {
         NotReady = 9, "unwind_rows_not_ready";
         /// The unwind rows at this point led off the stack.
         BadRow = 10, "bad_unwind_row";
+        /// The process ends, and its memory is gone already.
+        MemoryGone = 11, "memory_gone";
     }
 }
 

@@ -4,7 +4,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_USER_STACK,
     helpers::generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_smp_processor_id, bpf_get_stack,
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task,
+        bpf_get_smp_processor_id, bpf_get_stack,
     },
 };
 use profiler_common::{
@@ -17,6 +18,8 @@ use crate::{
     emit,
     maps::{FRAME_SLOTS, Scratch, THREADS, count},
     opaque::mask,
+    regs::read_kernel,
+    settings,
     walk::Walk,
     window::{Current, Memory},
 };
@@ -73,6 +76,9 @@ pub fn begin_any(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64
 #[inline(always)]
 pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
     store_walk(scratch, walk);
+    if walk_failed(scratch) && memory_is_gone() {
+        scratch.record.user_end = WalkEnd::MemoryGone.raw() as u8;
+    }
     if scratch.needs & USER_STACK != 0 {
         let (frames, end) = by_helper(ctx, scratch, 0, BPF_F_USER_STACK.into());
         scratch.record.user_frames = frames as u16;
@@ -85,6 +91,24 @@ pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
         (0, WalkEnd::Absent)
     };
     send(scratch, kernel);
+}
+
+/// Whether the walk met memory that it could not read, or knows nothing of.
+#[inline(always)]
+fn walk_failed(scratch: &Scratch) -> bool {
+    // SAFETY: a field of a map value.
+    let end: u32 = unsafe { (&raw const scratch.record.user_end).read_volatile() }.into();
+    end == WalkEnd::Unreadable.raw() || end == WalkEnd::NotReady.raw()
+}
+
+/// Whether the current thread has given its memory back: it is in `exit`.
+#[inline(always)]
+fn memory_is_gone() -> bool {
+    let offset = settings::task_mm();
+    let mut mm = 1u64;
+    // SAFETY: the helper takes nothing.
+    let task = unsafe { bpf_get_current_task() };
+    offset != 0 && read_kernel(&raw mut mm, 8, task.wrapping_add(offset.into())) && mm == 0
 }
 
 /// Through memory: the verifier then forgets by which of its many ways the walk ended.
@@ -143,7 +167,7 @@ pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
     scratch.record.kernel_end = end.raw() as u8;
     let frames = user_frames(scratch) + kernel_frames;
     let on_cpu = scratch.record.kind == RecordKind::OnCpu.raw();
-    let rest = if on_cpu { add_rest(scratch, frames) } else { 0 };
+    let rest = add_rest(scratch, frames);
     let sent = emit::stack(scratch, frames * 8 + rest);
     count(
         match (on_cpu, sent) {
@@ -160,15 +184,16 @@ pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
 }
 
 /// Where the rows were not ready, adds what the user side needs to go on with the walk, behind so many
-/// frames. Returns how many bytes that is: a sample of a new process is worth them, as long as the ring
-/// has room.
+/// frames. Returns how many bytes that is: the first stacks of a process are worth them, as long as the
+/// ring has room. Of another thread than the current one, as the iterator visits them, there are none.
 #[inline(always)]
 fn add_rest(scratch: &mut Scratch, frames: u64) -> u64 {
     const MOST: u64 = 0xff;
     const HEADER: u64 = size_of::<Rest>() as u64;
     const PAGE: u64 = 4096;
-    const { assert!(REST_BYTES == 2 * PAGE && MOST * 8 + HEADER + 3 * PAGE < 8 * FRAME_SLOTS as u64) };
+    const { assert!(REST_BYTES == 3 * PAGE && MOST * 8 + HEADER + REST_BYTES < 8 * FRAME_SLOTS as u64) };
     if scratch.record.user_end != WalkEnd::NotReady.raw() as u8
+        || scratch.record.flags & flags::SINCE_BEFORE != 0
         || frames > MOST
         || !emit::has_room()
     {
@@ -176,18 +201,27 @@ fn add_rest(scratch: &mut Scratch, frames: u64) -> u64 {
     }
     let at = scratch.walk.position.at;
     let start = at.sp & !7;
-    let first = PAGE - (start & (PAGE - 1));
+    // Up to the end of the page: 8 to 4096, which the verifier has to know.
+    let first = 8 + mask::<{ PAGE - 8 }>(PAGE - 8 - (start & (PAGE - 1)));
     // SAFETY: within the frames, as asserted: the masks bound what the verifier knows of the offsets.
     let (header, stack, next) = unsafe {
         let header = scratch.frames.as_mut_ptr().add(mask::<MOST>(frames) as usize);
         let stack = header.cast::<u8>().add(HEADER as usize);
-        (header, stack, stack.add(mask::<{ 2 * PAGE - 1 }>(first) as usize))
+        (header, stack, stack.add(first as usize))
     };
-    if !Current.read(stack, mask::<{ 2 * PAGE - 1 }>(first) as u32, start) {
+    if !Current.read(stack, first as u32, start) {
         return 0;
     }
-    let second = if Current.read(next, PAGE as u32, start.wrapping_add(first)) { PAGE } else { 0 };
-    let bytes = first + second;
+    let mut bytes = first;
+    let page = start.wrapping_add(first);
+    if Current.read(next, PAGE as u32, page) {
+        bytes += PAGE;
+        // SAFETY: as above.
+        let last = unsafe { next.add(PAGE as usize) };
+        if Current.read(last, PAGE as u32, page.wrapping_add(PAGE)) {
+            bytes += PAGE;
+        }
+    }
     for (index, word) in [at.pc, start, at.fp, at.lr, at.exact, bytes].into_iter().enumerate() {
         // SAFETY: within the header.
         unsafe { header.add(index).write(word) }

@@ -45,6 +45,8 @@ numbers! {
     task_comm: u32;
     /// Offset of `task_struct.on_cpu`.
     task_on_cpu: u32;
+    /// Offset of `task_struct.mm`; 0 where it is not known.
+    task_mm: u32;
     /// Offset of `task_struct.cgroups`.
     task_cgroups: u32;
     /// Offset of `css_set.dfl_cgrp`.

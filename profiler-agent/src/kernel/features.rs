@@ -46,6 +46,8 @@ pub struct TaskLayout {
     pub comm: u32,
     /// `task_struct.on_cpu`; 0 where the kernel has none (a kernel without SMP).
     pub on_cpu: u32,
+    /// `task_struct.mm`.
+    pub mm: u32,
     /// Where the user's registers begin in a task's kernel stack.
     pub stack_regs: u32,
     /// The way from a task to its cgroup.
@@ -144,6 +146,7 @@ impl TaskLayout {
             tgid: task("tgid")?,
             comm: task("comm")?,
             on_cpu: task("on_cpu").unwrap_or(0),
+            mm: task("mm").unwrap_or(0),
             cgroup: CgroupLayout::read(btf).unwrap_or_default(),
             stack_regs: stack_size.checked_sub(btf.structure("pt_regs")?.size())?,
         })

@@ -40,7 +40,7 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         cgroup_count: plan.cgroups.len().min(MAX_FILTERS) as u32,
         comm_count: plan.comms.len().min(MAX_FILTERS) as u32,
         blocks_per_tick: blocks_per_tick(plan.blocks_per_second),
-        _pad: 0,
+        task_mm: layout.mm,
         min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
         cgroups: cgroups(plan)?,
         comms: comms(plan),

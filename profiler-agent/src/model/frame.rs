@@ -161,6 +161,7 @@ fn describe(end: WalkEnd) -> &'static str {
         WalkEnd::NoRows => "no unwind rows",
         WalkEnd::NotReady => "unwind rows not ready",
         WalkEnd::BadRow => "wrong unwind row",
+        WalkEnd::MemoryGone => "the process ends, its memory is gone",
     }
 }
 

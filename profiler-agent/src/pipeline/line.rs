@@ -9,14 +9,14 @@ use profiler_common::record::COMM_LEN;
 use profiler_common::walk::WalkEnd;
 
 use super::preparer::Preparer;
-use super::unfinished::{Sample, Samples};
+use super::unfinished::{Begun, Stacks};
 use super::wanted::Wanted;
 use super::{Config, Recording};
 use crate::kernel::session::{Ending, Facts};
 use crate::model::event::{Event, RawStack, Rest};
 use crate::model::frame::{Frame, Stack};
 use crate::model::names::Names;
-use crate::model::observation::{Activity, Observation, ThreadInfo};
+use crate::model::observation::{Activity, Observation};
 use crate::model::space::{Finished, SpaceChange};
 use crate::process::Processes;
 use crate::profile::{Block, OffCpu, Window};
@@ -28,8 +28,8 @@ pub(super) struct Line<'scope> {
     wanted: Wanted,
     /// What the preparer had no time for.
     unprepared: Vec<SpaceChange>,
-    /// Samples whose stack is not whole yet.
-    unfinished: Samples,
+    /// Stacks that are not whole yet.
+    unfinished: Stacks,
     off_cpu: OffCpu,
     window: Window,
     period_ns: u64,
@@ -52,7 +52,7 @@ impl<'scope> Line<'scope> {
             preparer,
             wanted,
             unprepared: Vec::new(),
-            unfinished: Samples::default(),
+            unfinished: Stacks::default(),
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
             period_ns: facts.period_ns,
@@ -68,26 +68,26 @@ impl<'scope> Line<'scope> {
             Event::OnCpu(raw) => {
                 self.taken += 1;
                 let at = self.processes.attribute(raw);
-                match &raw.rest {
-                    Some(rest) => self.put_aside(raw, rest, at.thread),
-                    None => self.count(at.thread, at.stack),
-                }
+                let stack = self.whole_or_later(raw, at.stack);
+                let (count, ns) = (1, self.period_ns);
+                let activity = Activity::OnCpu;
+                self.count(Observation { thread: at.thread, stack, activity, count, ns });
             }
             Event::Block(raw) => {
                 self.taken += 1;
                 let at = self.processes.attribute(&raw.stack);
+                let stack = self.whole_or_later(&raw.stack, at.stack);
                 self.off_cpu.block(Block {
                     thread: at.thread,
-                    stack: at.stack,
+                    stack,
                     state: raw.state,
                     time_ns: raw.stack.time_ns,
                     since_before: raw.since_before,
                 });
             }
             Event::Resume(resume) => {
-                if let Some(observation) = self.off_cpu.resume(resume) {
-                    self.window.add(observation);
-                }
+                let observation = self.off_cpu.resume(resume);
+                observation.into_iter().for_each(|observation| self.count(observation));
             }
             Event::Exit(exit) => {
                 self.off_cpu.exit(exit);
@@ -100,38 +100,46 @@ impl<'scope> Line<'scope> {
         }
     }
 
-    /// A sample of the clock.
-    fn count(&mut self, thread: Arc<ThreadInfo>, stack: Stack) {
-        let (count, ns) = (1, self.period_ns);
-        self.window.add(Observation { thread, stack, activity: Activity::OnCpu, count, ns });
+    fn count(&mut self, observation: Observation) {
+        if let Some(whole) = self.unfinished.pass(observation) {
+            self.window.add(whole);
+        }
     }
 
-    /// Hands the stack of a sample to the preparer, who goes on with its walk.
-    fn put_aside(&mut self, raw: &RawStack, rest: &Rest, thread: Arc<ThreadInfo>) {
-        let space = self.processes.space(raw.pid);
-        let sample = Sample { raw: RawStack { rest: None, ..raw.clone() }, thread, space };
-        let question = self.unfinished.keep(sample, rest.clone());
+    /// The stack of an event; where its walk has to go on, it is handed to the preparer, and what is
+    /// known of it stands for it until then.
+    fn whole_or_later(&mut self, raw: &RawStack, known: Stack) -> Stack {
+        let Some(rest) = &raw.rest else { return known };
+        let begun = Begun {
+            raw: RawStack { rest: None, ..raw.clone() },
+            space: self.processes.space(raw.pid),
+            // Not shared with another stack: by it, this one is known.
+            stack: known.iter().cloned().collect(),
+        };
+        let stack = Arc::clone(&begun.stack);
+        let question = self.unfinished.keep(begun, Rest::clone(rest));
         if let Err(refused) = self.preparer.ask(question) {
-            let sample = self.unfinished.give_up(&refused);
-            sample.iter().for_each(|sample| self.count_late(sample));
+            self.unfinished.finish(refused.ticket);
         }
+        stack
     }
 
-    /// Counts the samples whose walk has come to its end.
+    /// Counts what waited for the stacks whose walk has come to its end.
     pub(super) fn take_finished(&mut self) {
-        self.count_finished(self.preparer.take_finished());
+        self.finish_stacks(self.preparer.take_finished());
     }
 
-    fn count_finished(&mut self, answers: Vec<Finished>) {
-        for answer in answers {
-            let sample = self.unfinished.finish(answer);
-            sample.iter().for_each(|sample| self.count_late(sample));
+    fn finish_stacks(&mut self, answers: Vec<Finished>) {
+        for Finished { ticket, frames, end } in answers {
+            let Some((mut begun, waiting)) = self.unfinished.finish(ticket) else { continue };
+            begun.raw.user.extend(frames);
+            begun.raw.user_end = end;
+            let stack = self.processes.attribute_in(&begun.raw, &begun.space);
+            self.off_cpu.replace_stack(begun.raw.tid, &begun.stack, &stack);
+            for observation in waiting {
+                self.window.add(Observation { stack: Arc::clone(&stack), ..observation });
+            }
         }
-    }
-
-    fn count_late(&mut self, sample: &Sample) {
-        let stack = self.processes.attribute_in(&sample.raw, &sample.space);
-        self.count(Arc::clone(&sample.thread), stack);
     }
 
     /// Tells the preparer what changed. While it is busy, changes wait, and later ones take the place of
@@ -168,8 +176,8 @@ impl<'scope> Line<'scope> {
         let mut losses = ending.losses;
         let (prepared, answers) = self.preparer.finish();
         losses.merge(&prepared);
-        self.count_finished(answers);
-        self.unfinished.give_up_all().iter().for_each(|sample| self.count_late(sample));
+        self.finish_stacks(answers);
+        self.unfinished.give_up().for_each(|observation| self.window.add(observation));
         let processes = &mut self.processes;
         let describe = |pid, tid| processes.attribute(&nameless(pid, tid)).thread;
         losses.merge(&self.off_cpu.finish(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::inbox::Inbox;
 use super::reading::{Memory, Queue, Reader};
+use crate::kernel::system::run_soon;
 use crate::model::losses::Losses;
 use crate::model::space::{Finished, SpaceChange, Unfinished};
 use crate::model::tables::KernelTables;
@@ -140,6 +141,7 @@ impl Drop for Preparer<'_> {
 
 /// The keeper's thread, until the inbox is closed.
 fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
+    run_soon();
     let mut end: Option<Instant> = None;
     loop {
         let mail = desk.inbox.take(keeper.patience(), end.is_some());

@@ -90,6 +90,15 @@ impl OffCpu {
         self.observation(block, resume.resumed_at_ns)
     }
 
+    /// The stack of a thread's block has become whole.
+    pub fn replace_stack(&mut self, tid: u32, begun: &Stack, whole: &Stack) {
+        if let Some(block) = self.open.get_mut(&tid)
+            && Arc::ptr_eq(&block.stack, begun)
+        {
+            block.stack = Arc::clone(whole);
+        }
+    }
+
     /// A thread ended: its open block will not be resumed.
     pub fn exit(&mut self, exit: &Exit) {
         self.open.remove(&exit.tid);
