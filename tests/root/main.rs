@@ -17,6 +17,7 @@ mod counts;
 mod filters;
 mod host;
 mod hostile;
+mod hotplug;
 mod leftovers;
 mod off_cpu;
 mod readers;
