@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use profiler_tests::agent::{Recording, Running};
 use profiler_tests::program::{Program, SpinnerTruth};
@@ -12,6 +12,9 @@ use crate::host::{self, assert_within};
 
 /// The CPU that goes. The first one cannot on many machines.
 const CPU: &str = "1";
+
+/// Several programs share a CPU in short turns, which samples hit by chance.
+const TOLERANCE: f64 = 0.1;
 
 /// The switch of a CPU that may go. The CPU is back when this is dropped.
 struct Switch(PathBuf);
@@ -59,7 +62,7 @@ impl Spinner {
 
     #[track_caller]
     fn assert_recorded(&self, when: &str, recording: &Recording) {
-        assert_within(when, cpu_of(self.pid, recording), self.truth.cpu_ns, 0.05);
+        assert_within(when, cpu_of(self.pid, recording), self.truth.cpu_ns, TOLERANCE);
     }
 }
 
@@ -100,8 +103,11 @@ fn a_cpu_that_goes_and_comes_back_is_followed() {
     switch.set("0");
     wait_for_events(&agent, 2 * (cpus - 1));
     let meanwhile = Spinner::run(&[]);
+    let back = Instant::now();
     switch.set("1");
     wait_for_events(&agent, 2 * cpus);
+    // The agent looks once a second.
+    let unseen = back.elapsed().as_nanos() as u64;
     let after = Spinner::run(&[CPU]);
 
     let lived = [&moved, &roaming].map(|program| (program.pid(), cpu_until_now(program.pid())));
@@ -110,10 +116,9 @@ fn a_cpu_that_goes_and_comes_back_is_followed() {
     meanwhile.assert_recorded("while it was away", &recording);
     after.assert_recorded("after it came back", &recording);
     for (pid, truth) in lived {
-        // Until the agent has seen that the CPU is back, up to a second, it is not sampled.
         let found = cpu_of(pid, &recording);
-        assert!(found as f64 > 0.7 * truth as f64, "{found} of {truth} ns");
-        println!("a program that went on: {found} of {truth} ns");
+        println!("a program that went on: {found} of {truth} ns, {unseen} ns of them unseen");
+        assert!((found + unseen) as f64 > (1.0 - TOLERANCE) * truth as f64);
     }
     let lost = recording.counts().into_iter().find(|(name, n)| name.contains("lost") && *n > 0);
     assert_eq!(lost, None, "a loss, in {:?}", recording.counts());
