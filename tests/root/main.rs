@@ -15,6 +15,7 @@ mod bad_use;
 mod chains;
 mod counts;
 mod filters;
+mod full_tables;
 mod host;
 mod hostile;
 mod hotplug;
