@@ -72,13 +72,14 @@ fn no_such_pid() {
 fn a_pid_that_exits_at_once() {
     let _host = host::claim();
     let directory = tempfile::tempdir().unwrap();
-    // It sleeps, so that there is not one sample, and is gone long before the recording's end.
+    // It sleeps, and its end takes less than a millisecond: at one sample a second there is none.
     let program = Command::new("sleep").arg("0.5").spawn();
     let mut program = program.unwrap();
     let pid = program.id().to_string();
     let started = Instant::now();
     let reaper = std::thread::spawn(move || program.wait());
-    let run = record_to(directory.path(), &["--pid", &pid, "--duration", "30s"]);
+    let flags = ["--pid", &pid, "--duration", "30s", "--frequency", "1"];
+    let run = record_to(directory.path(), &flags);
     reaper.join().unwrap().unwrap();
     assert_refused(&run, &[&pid], directory.path());
     assert!(started.elapsed() < Duration::from_secs(20), "it went on without the process");
@@ -127,6 +128,8 @@ impl Drop for TinyDisk {
 fn a_full_disk() {
     let _host = host::claim();
     let disk = TinyDisk::new();
+    // Without a sample the picture could fit.
+    let _busy = Program::start(&workload::SATURATE, &[] as &[&str]).unwrap();
     let run = record_to(disk.0.path(), &["--duration", "1s"]);
     assert_refused(&run, &["out.svg", "space"], disk.0.path());
 }

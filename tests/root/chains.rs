@@ -92,8 +92,12 @@ fn what_was_inlined_has_its_name() {
 
 #[test]
 fn samples_in_the_kernel_have_the_users_chain_too() {
-    let leaves: &[&[&str]] =
-        &[&["read_loop"], &["read_loop", "read"], &["read_loop", "__GI___libc_read"]];
+    let leaves: &[&[&str]] = &[
+        &["read_loop"],
+        &["read_loop", "read@plt"],
+        &["read_loop", "read"],
+        &["read_loop", "__GI___libc_read"],
+    ];
     assert_whole(&workload::CHAIN, &["10", "read"], &chain("main", "descend", 10, leaves));
     let leaves: &[&[&str]] = &[&["syscall_loop"]];
     assert_whole(&workload::CHAIN, &["10", "syscall"], &chain("main", "descend", 10, leaves));

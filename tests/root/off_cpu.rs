@@ -1,7 +1,10 @@
 //! Blocked time: where, how long, in which state.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use profiler_tests::agent;
 use profiler_tests::program::{BlockerTruth, Program, truth};
+use profiler_tests::stacks::Stack;
 use profiler_tests::workload;
 
 use crate::host::{self, assert_within};
@@ -64,10 +67,14 @@ fn without_the_iterator_a_sleeper_keeps_its_time() {
 fn a_block_that_begins_in_the_recording_and_does_not_end_is_counted() {
     let _host = host::claim();
     let hanger = workload::HANGER.build().unwrap();
-    let script = format!("{} & sleep 3", hanger.display());
+    // It hangs just after it said that it is ready, and `sleep` begins just after that was read. It has
+    // none of our pipes, for whose end we wait.
+    let script = format!("{{ {} 2>/dev/null & }} | {{ read ready; sleep 3; }}", hanger.display());
     let recording = agent::record(&["--event", "off-cpu", "--", "sh", "-c", &script]).unwrap();
-    let blocked = recording.total("off_cpu", |stack| stack.has("hang_site"));
-    // `sleep` begins a little later than the recording, and about when the hanger does.
+    let hung = |stack: &Stack| stack.has("hang_site");
+    let pid = recording.stacks.iter().find(|stack| hung(stack)).unwrap().label("pid");
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+    let blocked = recording.total("off_cpu", hung);
     let longest = u64::try_from(recording.profile.duration_nanos).unwrap();
     assert!((2_900_000_000..=longest).contains(&blocked), "{blocked} ns of {longest}");
 }

@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use profiler_proto::pprof::{self, Profile};
 
 use crate::stacks::{self, Stack};
+use crate::wait;
 use crate::workload::repository;
 
 /// Names the binary to test; otherwise `target/debug/profiler-agent` is built and taken.
 pub const BINARY_VARIABLE: &str = "PROFILER_AGENT";
+
+/// What a recording's file is called.
+const FILE: &str = "recording.pb.gz";
 
 /// The agent's binary, built when nobody named one.
 pub fn binary() -> Result<PathBuf> {
@@ -78,16 +85,58 @@ pub struct Recording {
 /// Records into a pprof file with these flags (and `-- COMMAND`).
 pub fn record<S: AsRef<OsStr>>(args: &[S]) -> Result<Recording> {
     let file = tempfile::tempdir()?;
-    let path = file.path().join("recording.pb.gz");
     let mut command = Command::new(binary()?);
-    command.arg("record").arg("--output").arg(&path).args(args);
+    command.arg("record").arg("--output").arg(file.path().join(FILE)).args(args);
     let run = finish(&mut command)?;
-    if !run.status.success() {
-        bail!("{command:?} failed: {}\n{}", run.status, run.stderr);
+    Recording::read(run, file)
+}
+
+/// A recording that goes on until it is interrupted. The agent is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    file: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts it as [`record`] does, and waits until programs are loaded.
+    pub fn start<S: AsRef<OsStr>>(args: &[S]) -> Result<Self> {
+        let file = tempfile::tempdir()?;
+        let words = std::fs::File::create(file.path().join("stderr"))?;
+        let mut command = Command::new(binary()?);
+        command.args(["record", "--duration", "10m", "--output"]).arg(file.path().join(FILE));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
+        let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+        let running = Self { child, file };
+        wait::until("the agent's programs", Duration::from_secs(20), || {
+            Ok((running.holds("anon_inode:bpf-prog")? > 0).then_some(()))
+        })?;
+        Ok(running)
     }
-    let profile = read(&path).with_context(|| format!("after {command:?}\n{}", run.stderr))?;
-    let stacks = stacks::of(&profile);
-    Ok(Recording { run, profile, stacks, file })
+
+    /// How many of its descriptors are links to this.
+    pub fn holds(&self, target: &str) -> Result<usize> {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.flatten();
+        let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        Ok(targets.filter(|to| to.as_os_str() == target).count())
+    }
+
+    /// Ends it as Ctrl-C does, and reads what it wrote.
+    pub fn interrupt(mut self) -> Result<Recording> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        let status = self.child.wait()?;
+        let stderr = std::fs::read_to_string(self.file.path().join("stderr"))?;
+        let file = std::mem::replace(&mut self.file, tempfile::tempdir()?);
+        Recording::read(Run { status, stdout: String::new(), stderr }, file)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already when all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Reads a profile and checks it strictly.
@@ -102,9 +151,18 @@ pub fn read(path: &Path) -> Result<Profile> {
 }
 
 impl Recording {
+    fn read(run: Run, file: tempfile::TempDir) -> Result<Self> {
+        if !run.status.success() {
+            bail!("the agent failed: {}\n{}", run.status, run.stderr);
+        }
+        let profile = read(&file.path().join(FILE)).with_context(|| run.stderr.clone())?;
+        let stacks = stacks::of(&profile);
+        Ok(Self { run, profile, stacks, file })
+    }
+
     /// The file, for as long as this lives.
     pub fn path(&self) -> PathBuf {
-        self.file.path().join("recording.pb.gz")
+        self.file.path().join(FILE)
     }
 
     /// How long it recorded, in seconds.

@@ -63,13 +63,15 @@ pub const SPAWNER: Workload = c("spawner", "spawner.c");
 pub const SATURATE: Workload = c("saturate", "saturate.c");
 /// Two threads that switch without end.
 pub const SWITCHER: Workload = c("switcher", "switcher.c");
+/// Very many processes or threads, all asleep at once.
+pub const CROWD: Workload = c("crowd", "crowd.c");
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");
 
 /// Every workload.
 pub const ALL: &[Workload] = &[
     CHAIN, CHAIN_CPP, CHAIN_RUST, CHAIN_GO, TINY, SPLIT, BLOCKER, HANGER, SPINNER, SPAWNER,
-    SATURATE, SWITCHER, MAPPER,
+    SATURATE, SWITCHER, CROWD, MAPPER,
 ];
 
 /// How a C compiler is told to keep every frame.

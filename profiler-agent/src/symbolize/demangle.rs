@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use cpp_demangle::{DemangleOptions, ParseOptions, Symbol};
 
+use super::plt;
 use super::text::{MAX_NAME, printable};
 
 /// Depth to which the C++ demangler may nest. Its defaults are made for the main thread's stack; ours
@@ -12,8 +13,12 @@ use super::text::{MAX_NAME, printable};
 const MAX_DEPTH: u32 = 64;
 
 /// The name for people of a symbol: `_R…` and `_ZN…17h<hash>E` as Rust, other `_Z…` as C++, everything
-/// else, and what does not parse, as it is.
+/// else, and what does not parse, as it is. What [`plt::SUFFIX`] marks keeps its mark.
 pub(super) fn demangle(symbol: &str) -> String {
+    let (symbol, mark) = match symbol.strip_suffix(plt::SUFFIX) {
+        Some(function) => (function, plt::SUFFIX),
+        None => (symbol, ""),
+    };
     let demangled = if symbol.starts_with("_R") || is_legacy_rust(symbol) {
         rust(symbol)
     } else if symbol.starts_with("_Z") {
@@ -22,8 +27,8 @@ pub(super) fn demangle(symbol: &str) -> String {
         None
     };
     match demangled {
-        Some(name) => printable(name.as_bytes()),
-        None => symbol.to_owned(),
+        Some(name) => printable((name + mark).as_bytes()),
+        None => format!("{symbol}{mark}"),
     }
 }
 
@@ -116,6 +121,13 @@ mod tests {
             ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
             ("_ZN4core3ptr4drop17h0123456789abcdefE.llvm.42", "core::ptr::drop"),
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+            // Stubs.
+            ("read@plt", "read@plt"),
+            ("a@plt", "a@plt"),
+            ("@plt", "@plt"),
+            ("_ZN3foo3barEi@plt", "foo::bar(int)@plt"),
+            ("_RNvCs1234_7mycrate3foo@plt", "mycrate::foo@plt"),
+            ("_ZN4core3ptr4drop17h0123456789abcdefE@plt", "core::ptr::drop@plt"),
             // Nearly a Rust hash, but C++.
             ("_ZN3foo3h17h0123E", "_ZN3foo3h17h0123E"),
         ] {

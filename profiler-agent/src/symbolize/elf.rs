@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use object::read::elf::{FileHeader, SectionHeader};
-use object::{LittleEndian, elf, pod};
+use object::{LittleEndian, Pod, elf, pod};
 use thiserror::Error;
 
 use super::text::until_nul;
@@ -134,6 +135,36 @@ impl Elf {
         };
         self.file.read_exact_at(buffer, offset)?;
         Ok(true)
+    }
+
+    /// Streams the entries of a table through a small buffer until `visit` breaks, and reads at most
+    /// `limit` bytes of it. Returns whether that was less than it holds.
+    pub fn entries<T: Pod>(
+        &self,
+        table: &Section,
+        limit: u64,
+        mut visit: impl FnMut(&T) -> ControlFlow<()>,
+    ) -> Result<bool, ElfError> {
+        let entry = size_of::<T>() as u64;
+        let whole = table.size - table.size % entry;
+        let end = whole.min(limit - limit % entry);
+        let mut buffer = vec![0; size_of::<T>() * 2048];
+        let mut at = 0;
+        while at < end {
+            let len = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+            let Some(chunk) = buffer.get_mut(..len) else { break };
+            if !self.read_at(table, at, chunk)? {
+                return Err(ElfError::Malformed("section sizes"));
+            }
+            at += len as u64;
+            for entry in chunk.chunks_exact(size_of::<T>()) {
+                let Ok((entry, _)) = pod::from_bytes::<T>(entry) else { continue };
+                if visit(entry).is_break() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(end < whole)
     }
 
     /// The string at an offset of a string table, at most `limit` bytes of it.

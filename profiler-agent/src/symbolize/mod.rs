@@ -7,7 +7,7 @@
 //!
 //! | where a frame lies | who names it |
 //! |---|---|
-//! | a binary | `symbol_table`: one streaming pass; lines and inlined functions by `dwarf`: blazesym, on a sealed excerpt, within a `budget` |
+//! | a binary | `symbol_table`: one streaming pass; lines and inlined functions by `dwarf`: blazesym, on a sealed excerpt, within a `budget`; stubs by `plt` |
 //! | the kernel, its modules, BPF programs | `kernel`: `/proc/kallsyms` in a compact table |
 //! | generated code | `perf_map`: one streaming pass |
 //!
@@ -32,6 +32,7 @@ mod memory_file;
 mod native;
 mod notes;
 mod perf_map;
+mod plt;
 mod symbol_table;
 mod symbolizer;
 mod text;

@@ -12,7 +12,7 @@ use super::elf::{Elf, ElfError};
 use super::notes::Notes;
 use super::text::printable;
 use super::wanted::Wanted;
-use super::{debug_file, debug_sections, symbol_table};
+use super::{debug_file, debug_sections, plt, symbol_table};
 use crate::model::frame::{Binary, BinaryKind};
 
 /// A function at an address: its symbol, not yet demangled, and where its source stands.
@@ -139,7 +139,8 @@ impl Native {
     }
 }
 
-/// Symbols from the file's tables, and where those are stripped from its debug file's.
+/// Symbols from the file's tables, and where those are stripped from its debug file's. What they leave
+/// out may be a stub.
 fn symbols(
     elf: &Elf,
     debug: Option<&Elf>,
@@ -156,6 +157,10 @@ fn symbols(
     }
     if found.cut {
         notes.losses.add("symbol_tables_cut", 1);
+    }
+    // Stubs that have no names are no reason to give up those of the functions.
+    if plt::fill(elf, wanted.addresses(), &mut found.symbols).unwrap_or(true) {
+        notes.losses.add("relocation_tables_cut", 1);
     }
     Ok(found.symbols)
 }

@@ -7,10 +7,11 @@
 
 use std::cmp::Reverse;
 use std::io::{self, Read};
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
 use object::read::elf::Sym;
-use object::{LittleEndian, elf, pod};
+use object::{LittleEndian, elf};
 use xz2::read::XzDecoder;
 use xz2::stream::Stream;
 
@@ -21,7 +22,7 @@ use super::wanted::Wanted;
 /// Bytes of one table that are read at most: 11 million symbols.
 const MAX_TABLE: u64 = 256 << 20;
 /// Longest mangled name that is read, bytes.
-const MAX_SYMBOL: usize = 16 << 10;
+pub(super) const MAX_SYMBOL: usize = 16 << 10;
 /// Bytes of `.gnu_debugdata` that are read at most, packed and unpacked, and its decoder's memory.
 const MAX_MINI_DEBUG_INFO: u64 = 32 << 20;
 /// Aliases of wanted addresses whose names are compared at most, in one table.
@@ -139,23 +140,12 @@ impl<'a> Search<'a> {
         &mut self,
         table: &Section,
     ) -> Result<bool, ElfError> {
-        let entry = size_of::<S>();
-        let whole = table.size - table.size % entry as u64;
-        let end = whole.min(MAX_TABLE - MAX_TABLE % entry as u64);
-        let mut buffer = vec![0; entry * 2048];
-        let mut at = 0;
-        while at < end && !self.wanted.is_exhausted() {
-            let len = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-            let Some(chunk) = buffer.get_mut(..len) else { break };
-            if !self.elf.read_at(table, at, chunk)? {
-                return Err(ElfError::Malformed("symbol tables"));
-            }
-            at += len as u64;
-            for symbol in chunk.chunks_exact(entry).filter_map(Symbol::parse::<S>) {
-                self.offer(&symbol);
-            }
-        }
-        Ok(end < whole || self.wanted.is_exhausted())
+        let elf = self.elf;
+        let is_cut = elf.entries::<S>(table, MAX_TABLE, |symbol| {
+            self.offer(&Symbol::of(symbol));
+            if self.wanted.is_exhausted() { Break(()) } else { Continue(()) }
+        })?;
+        Ok(is_cut || self.wanted.is_exhausted())
     }
 
     /// Most symbols lie between the wanted addresses: that is found out first.
@@ -280,16 +270,15 @@ struct Symbol {
 }
 
 impl Symbol {
-    fn parse<S: Sym<Endian = LittleEndian>>(entry: &[u8]) -> Option<Self> {
-        let (symbol, _) = pod::from_bytes::<S>(entry).ok()?;
-        Some(Self {
+    fn of<S: Sym<Endian = LittleEndian>>(symbol: &S) -> Self {
+        Self {
             name: symbol.st_name(LittleEndian),
             kind: symbol.st_type(),
             bind: symbol.st_bind(),
             section: symbol.st_shndx(LittleEndian),
             value: symbol.st_value(LittleEndian).into(),
             size: symbol.st_size(LittleEndian).into(),
-        })
+        }
     }
 }
 

@@ -114,6 +114,15 @@ pub fn lies(good: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     lies
 }
 
+/// A file in which a section is so long, and begins at the end: what it holds is for the caller to add.
+pub fn with_section_at_end(good: &[u8], name: &str, size: u64) -> Vec<u8> {
+    let mut elf = Elf(good.to_vec());
+    let at = elf.section(name);
+    elf.put(at + SH_OFFSET, &(good.len() as u64).to_le_bytes());
+    elf.put(at + SH_SIZE, &size.to_le_bytes());
+    elf.0
+}
+
 struct Elf(Vec<u8>);
 
 impl Elf {
@@ -140,6 +149,16 @@ impl Elf {
                 change(self, at);
             }
         }
+    }
+
+    /// Offset of the header of the section of a name.
+    fn section(&self, name: &str) -> usize {
+        let header = |index| self.u64(E_SHOFF) as usize + index * SH_LENGTH;
+        let names = self.u64(header(self.u16(E_SHSTRNDX)) + SH_OFFSET) as usize;
+        let wanted = format!("{name}\0");
+        let is_it =
+            |at: &usize| self.0[names + self.u32(*at) as usize..].starts_with(wanted.as_bytes());
+        (0..self.u16(E_SHNUM)).map(header).find(is_it).unwrap()
     }
 
     fn each_segment(&mut self, mut change: impl FnMut(&mut Self, usize)) {

@@ -7,11 +7,13 @@ mod svg;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use profiler_tests::agent::{self, Run};
+use profiler_tests::chain::Expected;
 use profiler_tests::program::Program;
 use profiler_tests::{stacks, wait, workload};
 
@@ -23,6 +25,12 @@ const CODE: &str = "0xf000";
 /// What the agent may take at most, in KiB: it has a budget for names, and a debug build and whatever
 /// else runs on the host add to it. What these programs claim is far beyond.
 const MAX_RSS_KIB: u64 = 128 * 1024;
+
+/// What the agent promises for recordings of honest programs: 60 MB.
+const PROMISED_RSS_KIB: u64 = 60_000_000 / 1024;
+
+/// Far more debug information than the agent may take into its memory, bytes.
+const HUGE: u64 = 500 << 20;
 
 /// Runs the agent to its end and returns the peak of its memory in KiB with what it said.
 fn run_measured(args: &[&str]) -> (Run, u64) {
@@ -188,6 +196,35 @@ fn a_perf_map_of_100_mb() {
     let address = program.preamble.iter().find_map(|line| line.strip_prefix("at 0x")).unwrap();
     let _map = PerfMap::huge(program.pid(), u64::from_str_radix(address, 16).unwrap());
     assert_sampled(&record_calmly(), &program, "perf map");
+}
+
+#[test]
+fn debug_information_of_500_mb() {
+    let _host = host::claim();
+    let good = std::fs::read(workload::CHAIN.build().unwrap()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut outer = vec!["main"];
+    outer.extend(["descend"; 10]);
+    let expected = Expected { outer, leaves: vec![vec!["burn"]] };
+    for section in [".debug_info", ".debug_str"] {
+        let path = directory.path().join(section);
+        std::fs::write(&path, elf::with_section_at_end(&good, section, HUGE)).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        // The section is a hole: it takes no room on the disk.
+        file.set_len(good.len() as u64 + HUGE).unwrap();
+        file.set_permissions(PermissionsExt::from_mode(0o755)).unwrap();
+        drop(file);
+        let program = Program::start_binary(&path, &["10"]).unwrap();
+        let output = directory.path().join("recording.pb.gz");
+        let flags = ["record", "--duration", "3s", "--output", output.to_str().unwrap(), "--pid"];
+        let (run, peak) = run_measured(&[&flags[..], &[&program.pid().to_string()]].concat());
+        println!("{section}: peak {peak} KiB");
+        assert!(run.status.success() && run.stderr.contains("memory budget"), "{}", run.stderr);
+        assert!(peak <= PROMISED_RSS_KIB, "{section}: it grew to {peak} KiB");
+        let wholeness = expected.judge(&stacks::of(&agent::read(&output).unwrap()), "samples");
+        println!("{section}: {wholeness}");
+        assert!(wholeness.samples > 50 && wholeness.whole == wholeness.samples, "{wholeness}");
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         ]))?;
     }
     warn_of_company()?;
-    let _stats = stats::Switch::on()?;
+    let _counting = stats::count()?;
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
     if wanted(Case::Sampling) {
         sampling::measure()?;

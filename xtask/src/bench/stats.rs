@@ -2,31 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use aya::sys::{Stats, enable_stats};
 
-const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-/// The kernel's counting of BPF run time, on while this lives and then as it was before.
-pub struct Switch {
-    before: String,
-}
-
-impl Switch {
-    /// Turns it on.
-    pub fn on() -> Result<Self> {
-        let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
-        fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH}"))?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        // There is nobody to tell.
-        let _ = fs::write(SWITCH, &self.before);
-    }
+/// Lets the kernel count, until what this returns is dropped. It counts for whoever holds the
+/// descriptor, so that it stops by itself when this process is killed.
+pub fn count() -> Result<OwnedFd> {
+    enable_stats(Stats::RunTime).context("the kernel does not count the runs of BPF programs")
 }
 
 /// Runs of one program since it was loaded. A program that was entered by a tail call is part of

@@ -20,6 +20,7 @@ pub fn checks(effective: Option<Effective>) -> Vec<Check> {
         kernel_names(),
         sample_rate(),
         time_limit(),
+        compiler(system::read_number("/proc/sys/net/core/bpf_jit_enable")),
         cgroups(),
         Check::ok("other profilers", "several agents may record at once: nothing is exclusive"),
     ]);
@@ -128,6 +129,21 @@ fn time_limit() -> Check {
     }
 }
 
+/// Whether BPF programs become machine code. A kernel that always compiles refuses 0; only root may
+/// read the setting, and only in the host's network namespace.
+fn compiler(level: Option<u32>) -> Check {
+    let name = "net.core.bpf_jit_enable";
+    match level {
+        Some(0) => Check::degraded(
+            name,
+            "0: BPF programs are interpreted, and each sample and switch costs many times more",
+            "sysctl net.core.bpf_jit_enable=1",
+        ),
+        Some(level) => Check::ok(name, format!("{level}: BPF programs are compiled")),
+        None => Check::ok(name, "not shown here"),
+    }
+}
+
 fn cgroups() -> Check {
     let name = "cgroup v2";
     match cgroup::mount_point().map(|path| (cgroup::filter(&path), path)) {
@@ -138,5 +154,21 @@ fn cgroups() -> Check {
             "not mounted: --cgroup has nothing to filter by",
             "mount -t cgroup2 none /sys/fs/cgroup",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    #[test]
+    fn interpreted_programs_are_told() {
+        let told = compiler(Some(0));
+        assert_eq!(told.status, Status::Degraded);
+        assert!(told.remedy.contains("bpf_jit_enable=1"), "{told:?}");
+        for level in [Some(1), Some(2), None] {
+            assert_eq!(compiler(level).status, Status::Ok);
+        }
     }
 }

@@ -1,21 +1,19 @@
 //! On real processes, with the side-band played by the test.
 
+mod files;
+mod generated;
 mod probe;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::stat::{Mode, major, minor};
-use nix::unistd::mkfifo;
+use nix::sys::stat::{major, minor};
 use profiler_common::walk::WalkEnd;
 
 use self::probe::{Probe, Workshop};
 use super::*;
 use crate::model::event::{CommChange, Exit, Fork, MmapId, SidebandLost};
 use crate::model::frame::{Binary, BinaryKind, Frame, JitMap};
-
-const PLUGIN: &str = "void plugin(void) { __asm__ volatile(\"nop\"); }";
 
 /// A stack of one user address, and of nothing else.
 fn stack(pid: u32, tid: u32, address: u64) -> RawStack {
@@ -170,29 +168,6 @@ fn a_new_program() {
 }
 
 #[test]
-fn a_library_loaded_later() {
-    let workshop = Workshop::new();
-    let plugin = workshop.build(PLUGIN, "plugin.so", &["-shared", "-fPIC"]);
-    workshop.build(include_str!("probe.c"), "loader", &["-DLOADS", "-pthread", "-ldl"]);
-    let mut probe = Probe::of(workshop.path("loader"));
-    let mut processes = scanned();
-    let address = probe.ask(&format!("load {}", plugin.display()));
-    // The side-band has not told, as after a loss: the first stack in it makes us look.
-    let binary = native(frame(&mut processes, probe.pid(), address));
-    assert_eq!(binary.path, plugin.to_str().unwrap());
-}
-
-#[test]
-fn a_mapping_that_moved() {
-    let workshop = Workshop::new();
-    let mut probe = Probe::of(workshop.path("probe"));
-    let mut processes = scanned();
-    let address = probe.ask("move");
-    let binary = native(frame(&mut processes, probe.pid(), address + 8));
-    assert_eq!(binary.path, workshop.path("probe").to_str().unwrap());
-}
-
-#[test]
 fn an_address_in_no_mapping_is_looked_for_seldom() {
     let workshop = Workshop::new();
     let probe = Probe::of(workshop.path("probe"));
@@ -201,95 +176,6 @@ fn an_address_in_no_mapping_is_looked_for_seldom() {
         assert_eq!(frame(&mut processes, probe.pid(), 0x10), Frame::Unmapped { address: 0x10 });
     }
     assert_eq!(processes.losses().get("user_frames_unmapped"), 100);
-}
-
-#[test]
-fn a_deleted_binary() {
-    let workshop = Workshop::new();
-    let build_id = build_id_of(&workshop.path("probe"));
-    let mut probe = Probe::of(workshop.path("probe"));
-    let landmark = probe.ask("landmark");
-    std::fs::remove_file(workshop.path("probe")).unwrap();
-    // Another file at its path must not be taken for it.
-    std::fs::copy("/bin/true", workshop.path("probe")).unwrap();
-    let binary = text(frame(&mut scanned(), probe.pid(), landmark));
-    assert_eq!(binary.kind, BinaryKind::Deleted);
-    assert_eq!(binary.path, workshop.path("probe").to_str().unwrap());
-    assert_eq!(binary.build_id, build_id);
-    assert!(binary.file.is_some());
-}
-
-#[test]
-fn a_program_in_memory() {
-    let workshop = Workshop::new();
-    let mut probe = Probe::of(workshop.path("probe"));
-    assert_eq!(probe.tell("memfd"), "ready");
-    let landmark = probe.ask("landmark");
-    let binary = text(frame(&mut scanned(), probe.pid(), landmark));
-    assert_eq!((binary.kind, binary.path.as_str()), (BinaryKind::Memfd, "/memfd:copy"));
-    assert_eq!(binary.build_id, build_id_of(&workshop.path("probe")));
-    assert!(binary.file.is_some());
-}
-
-#[test]
-fn a_container() {
-    let workshop = Workshop::new();
-    let root = workshop.path("container");
-    for dir in ["bin", "etc", "tmp"] {
-        std::fs::create_dir_all(root.join(dir)).unwrap();
-    }
-    std::fs::copy(workshop.path("probe"), root.join("bin/probe")).unwrap();
-    std::fs::copy("/bin/true", root.join("etc/x")).unwrap();
-    symlink("../../../../../../../../etc/x", root.join("bin/x")).unwrap();
-    mkfifo(&root.join("bin/fifo"), Mode::S_IRWXU).unwrap();
-
-    let mut command = Command::new("unshare");
-    command.arg("--mount").arg("chroot").arg(&root).arg("/bin/probe");
-    let mut probe = Probe::start(command);
-    let landmark = probe.ask("landmark");
-    let mut processes = scanned();
-    let binary = text(frame(&mut processes, probe.pid(), landmark));
-    assert!(binary.path.ends_with("/bin/probe"), "{}", binary.path);
-    assert!(binary.file.is_some());
-
-    // Paths as the side-band tells them begin at the container's root, and links end there.
-    let inside = bytes_of(&build_id_of(&root.join("etc/x")));
-    processes.apply(&mapped(probe.pid(), 0x10000, "/bin/x", inside));
-    let binary = native(frame(&mut processes, probe.pid(), 0x10000));
-    assert!(binary.file.is_some(), "{:?}", binary.problem);
-
-    // Neither a FIFO nor a device stops us.
-    for (page, path) in [(0x20000, "/bin/fifo"), (0x30000, "/dev/zero0"), (0x40000, "/bin/none")] {
-        processes.apply(&mapped(probe.pid(), page, path, inode_of(&root.join("bin/fifo"))));
-        let binary = native(frame(&mut processes, probe.pid(), page));
-        assert!(binary.file.is_none() && binary.problem.is_some());
-    }
-}
-
-#[test]
-fn a_process_that_is_gone() {
-    let workshop = Workshop::new();
-    let path = workshop.path("probe");
-    let shown = path.to_str().unwrap();
-    let build_id = bytes_of(&build_id_of(&path));
-    let other = inode_of(Path::new("/bin/true"));
-    for (id, is_named) in [
-        (inode_of(&path), true),
-        (build_id, true),
-        (other, false),
-        (MmapId::BuildId(vec![1; 20]), false),
-        (MmapId::Inode { major: 0, minor: 0, inode: 0, generation: 0 }, false),
-    ] {
-        let mut processes = Processes::new(Config::default());
-        let pid = ended();
-        processes.apply(&exec(pid));
-        processes.apply(&mapped(pid, 0x10000, shown, id.clone()));
-        processes.apply(&Event::Exit(Exit { time_ns: now_ns(), pid, tid: pid }));
-        let binary = native(frame(&mut processes, pid, 0x10010));
-        assert_eq!(binary.path, shown);
-        assert_eq!(binary.file.is_some(), is_named, "{id:?}: {:?}", binary.problem);
-        assert_eq!(binary.problem.is_none(), is_named);
-    }
 }
 
 #[test]
@@ -316,71 +202,6 @@ fn the_first_thread_may_end_before_the_others() {
 }
 
 #[test]
-fn thousands_of_mappings() {
-    let workshop = Workshop::new();
-    let mut probe = Probe::of(workshop.path("probe"));
-    let area = probe.ask("scatter 5000");
-    let mut processes = scanned();
-    for n in [0, 1, 2_500, 4_998, 4_999] {
-        let Frame::Native { offset, .. } =
-            frame(&mut processes, probe.pid(), area + n * 0x2000 + 5)
-        else {
-            panic!("page {n}")
-        };
-        assert_eq!(offset, n % 4 * 0x1000 + 5);
-    }
-    assert_eq!(processes.losses().get("mappings_lost_limit"), 0);
-}
-
-#[test]
-fn generated_code_with_a_perf_map() {
-    let workshop = Workshop::new();
-    let mut probe = Probe::of(workshop.path("probe"));
-    let code = probe.ask("generate 4");
-    let mut processes = scanned();
-    let without = generated(frame(&mut processes, probe.pid(), code));
-    assert!(without.file.is_none());
-
-    // It is found when it is written later; but not when anybody else wrote it.
-    let path = format!("/tmp/perf-{}.map", probe.pid());
-    std::fs::write(&path, "1000 10 f\n").unwrap();
-    std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
-    let mut raw = stack(probe.pid(), probe.pid(), code);
-    assert!(generated(processes.attribute(&raw).stack[0].clone()).file.is_none());
-    std::os::unix::fs::chown(&path, Some(0), None).unwrap();
-    raw.time_ns += 100_000_000_000;
-    let with = generated(processes.attribute(&raw).stack[0].clone());
-    std::fs::remove_file(&path).unwrap();
-    assert!(with.file.is_some());
-    assert_ne!(with.id, without.id);
-    assert_eq!(with.path, PathBuf::from(format!("/proc/{0}/root{path}", probe.pid())));
-}
-
-#[test]
-fn a_perf_map_in_a_pid_namespace() {
-    let workshop = Workshop::new();
-    let root = workshop.path("container");
-    for dir in ["bin", "tmp"] {
-        std::fs::create_dir_all(root.join(dir)).unwrap();
-    }
-    std::fs::copy(workshop.path("probe"), root.join("bin/probe")).unwrap();
-    std::fs::set_permissions(root.join("tmp"), std::fs::Permissions::from_mode(0o1777)).unwrap();
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "--pid", "--fork", "--kill-child", "chroot"])
-        .arg(&root)
-        .arg("/bin/probe");
-    let mut probe = Probe::start(command);
-    std::fs::write(root.join("tmp/perf-1.map"), "1000 10 f\n").unwrap();
-    let code = probe.ask("generate 4");
-    let children = format!("/proc/{0}/task/{0}/children", probe.pid());
-    let pid: u32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
-    let map = generated(frame(&mut scanned(), pid, code));
-    assert!(map.file.is_some(), "{}", map.path.display());
-    assert_eq!(map.path, PathBuf::from(format!("/proc/{pid}/root/tmp/perf-1.map")));
-}
-
-#[test]
 fn lost_events_are_made_up_for() {
     let workshop = Workshop::new();
     let mut processes = scanned();
@@ -402,18 +223,6 @@ fn a_kernel_thread() {
     let got = scanned().attribute(&raw);
     assert_eq!(*got.stack, [Frame::Kernel { address: 0xffff_ffff_8000_0010 }]);
     assert_eq!(*got.thread.process, *"kthreadd");
-}
-
-#[test]
-fn the_vdso() {
-    let workshop = Workshop::new();
-    let probe = Probe::of(workshop.path("probe"));
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", probe.pid())).unwrap();
-    let line = maps.lines().find(|line| line.ends_with("[vdso]")).expect("a vDSO");
-    let start = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
-    let binary = native(frame(&mut scanned(), probe.pid(), start + 0xa00));
-    assert_eq!((binary.kind, binary.path.as_str()), (BinaryKind::Vdso, "[vdso]"));
-    assert!(binary.file.is_some());
 }
 
 #[test]
