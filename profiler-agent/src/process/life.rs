@@ -53,6 +53,8 @@ pub(super) struct Life {
     pub(super) parent: Option<u32>,
     /// Name of its first thread, printable; empty while unknown.
     pub(super) name: Arc<str>,
+    /// It may have more than one thread.
+    pub(super) threaded: bool,
     /// When it ended (ns), if it did.
     pub(super) ended_at_ns: Option<u64>,
     /// When its last stack was taken, ns; 0 before the first.
@@ -78,6 +80,7 @@ impl Life {
             source,
             parent: None,
             name: "".into(),
+            threaded: false,
             ended_at_ns: None,
             sampled_at_ns: 0,
             jit: None,
@@ -115,6 +118,7 @@ impl Life {
         self.jit_retry = seldom();
         self.reread = seldom();
         self.threads.clear();
+        self.threaded = false;
     }
 
     /// Whether an event is older than what is known.

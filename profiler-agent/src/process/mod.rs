@@ -12,6 +12,7 @@ mod identity;
 mod stacks;
 
 mod address_space;
+mod headless;
 mod life;
 mod table;
 

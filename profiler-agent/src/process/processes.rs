@@ -10,6 +10,7 @@ use super::address_space::{AddressSpace, Change};
 use super::attribute::resolve;
 use super::backoff::Backoff;
 use super::binary::Binaries;
+use super::headless::Headless;
 use super::identity::{self, Cgroups};
 use super::jit::JitMaps;
 use super::life::Source;
@@ -18,7 +19,7 @@ use super::stacks::{Known, Stacks};
 use super::table::Table;
 use super::text::comm;
 use super::{Attributed, Config};
-use crate::model::event::{Event, Mmap, RawStack};
+use crate::model::event::{Event, Exit, Mmap, RawStack};
 use crate::model::frame::Stack;
 use crate::model::losses::Losses;
 use crate::model::space::{Mapping, Space, SpaceChange};
@@ -43,6 +44,7 @@ pub struct Processes {
     jit: JitMaps,
     cgroups: Cgroups,
     stacks: Stacks,
+    headless: Headless,
     /// Side-band records were lost, and no scan has made up for it.
     missed_events: bool,
     rescan: Backoff,
@@ -60,6 +62,7 @@ impl Processes {
             jit: JitMaps::new(config.max_open_perf_maps),
             cgroups: Cgroups::default(),
             stacks: Stacks::new(config.max_cached_frames),
+            headless: Headless::default(),
             missed_events: false,
             rescan: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
             sampled: 0,
@@ -97,11 +100,24 @@ impl Processes {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Mmap(mmap) => self.map(mmap),
-            Event::Comm(change) => self.table.comm(change),
-            Event::Fork(fork) => self.table.fork(fork),
-            Event::Exit(exit) => self.table.exit(exit),
+            Event::Comm(change) => {
+                if change.exec {
+                    self.headless.forget(change.pid);
+                }
+                self.table.comm(change);
+            }
+            Event::Fork(fork) => {
+                if fork.pid != fork.parent_pid {
+                    self.headless.forget(fork.pid);
+                }
+                self.table.fork(fork);
+            }
+            Event::Exit(exit) => self.exit(exit),
             Event::SidebandLost(_) => self.missed_events = true,
             Event::OnCpu(_) | Event::Block(_) | Event::Resume(_) => {}
+        }
+        for pid in self.headless.ended(event.time_ns(), &self.procfs) {
+            self.table.end(pid, event.time_ns());
         }
         self.make_up_for_missed_events(event.time_ns());
     }
@@ -177,6 +193,17 @@ impl Processes {
         }
     }
 
+    /// A thread ended: the process too, if it was the first and has no others, or the last of the others.
+    fn exit(&mut self, exit: &Exit) {
+        let threaded = self.table.get(exit.pid).is_some_and(|life| life.threaded);
+        let last = if exit.pid == exit.tid {
+            !threaded || !self.headless.first_thread_ended(exit.pid, &self.procfs)
+        } else {
+            self.headless.thread_ended(exit.pid, &self.procfs)
+        };
+        self.table.exit(exit, last);
+    }
+
     fn mapping(&mut self, mmap: &Mmap, parent: Option<u32>) -> Option<Mapping> {
         let code = self.binaries.code(mmap, parent, &self.procfs)?;
         let end = mmap.start.saturating_add(mmap.len);
@@ -240,6 +267,7 @@ impl Processes {
         let life = self.table.entry(pid);
         life.replace_space(space, version);
         life.source = Source::Known { at_ns };
+        life.threaded = true;
         life.ended_at_ns = None;
         let name = comm(name.strip_suffix(b"\n").unwrap_or(&name));
         if *life.name != *name {

@@ -44,6 +44,15 @@ impl Procfs {
         Ok(pids)
     }
 
+    /// Whether a process has a thread that lives, other than the first.
+    pub(super) fn has_other_threads(&self, pid: u32) -> bool {
+        let Ok(threads) = std::fs::read_dir(self.path.join(format!("{pid}/task"))) else {
+            return false;
+        };
+        let first = pid.to_string();
+        threads.flatten().any(|thread| thread.file_name() != first.as_str())
+    }
+
     /// Holds the directory of a process, or of a thread.
     pub(super) fn process(&self, pid: u32) -> io::Result<ProcessDir> {
         Ok(ProcessDir { pid, fd: hold_dir(&self.path.join(pid.to_string()))? })

@@ -100,7 +100,13 @@ impl Table {
     /// A process was born: it begins with its parent's memory. Threads need no entry.
     pub(super) fn fork(&mut self, fork: &Fork) {
         let is_old = |life: &Life| !life.is_news(fork.time_ns);
-        if fork.pid == fork.parent_pid || self.lives.get(&fork.pid).is_some_and(is_old) {
+        if fork.pid == fork.parent_pid {
+            if let Some(life) = self.lives.get_mut(&fork.pid) {
+                life.threaded = true;
+            }
+            return;
+        }
+        if self.lives.get(&fork.pid).is_some_and(is_old) {
             return;
         }
         self.expire(fork.time_ns);
@@ -148,16 +154,15 @@ impl Table {
         change
     }
 
-    /// A thread ended. When it was the first of its process, so did the process, most likely: others
-    /// may live on, so it is only forgotten when no stack of it comes any more.
-    pub(super) fn exit(&mut self, exit: &Exit) {
+    /// A thread ended; with the `last`, its process.
+    pub(super) fn exit(&mut self, exit: &Exit, last: bool) {
         self.expire(exit.time_ns);
         let Some(life) = self.lives.get_mut(&exit.pid) else { return };
         if !life.is_news(exit.time_ns) {
             return;
         }
         life.forget_thread(exit.tid);
-        if exit.pid == exit.tid {
+        if last {
             self.end(exit.pid, exit.time_ns);
         }
     }

@@ -90,7 +90,7 @@ fn a_thread_is_not_a_process() {
     table.map(1, page(1));
     table.fork(&Fork { time_ns: 1, pid: 1, tid: 2, parent_pid: 1, parent_tid: 1 });
     assert!(table.get(2).is_none());
-    table.exit(&Exit { time_ns: 2, pid: 1, tid: 2 });
+    table.exit(&Exit { time_ns: 2, pid: 1, tid: 2 }, false);
     assert_eq!(table.living(), [1]);
 }
 
@@ -99,14 +99,14 @@ fn a_number_given_away_begins_a_new_life() {
     let mut table = table(10);
     table.comm(&named(1, 5, "first", true));
     table.map(5, page(1));
-    table.exit(&exit(2, 5));
+    table.exit(&exit(2, 5), true);
     assert_eq!(pages(&table, 5), Some(vec![1]), "late stacks still resolve");
     table.comm(&named(3, 9, "shell", true));
     table.map(9, page(2));
     table.fork(&fork(4, 9, 5));
     assert_eq!(pages(&table, 5), Some(vec![2]));
     // The end of the first life does not end the second.
-    table.exit(&exit(3 + 10 * SECOND, 7));
+    table.exit(&exit(3 + 10 * SECOND, 7), true);
     assert_eq!(pages(&table, 5), Some(vec![2]));
     assert_eq!(table.living().len(), 2);
 }
@@ -116,15 +116,15 @@ fn the_dead_are_forgotten_in_time() {
     let mut table = table(10);
     table.map(1, page(1));
     table.map(2, page(1));
-    table.exit(&exit(SECOND, 1));
-    table.exit(&exit(SECOND, 2));
+    table.exit(&exit(SECOND, 1), true);
+    table.exit(&exit(SECOND, 2), true);
     table.entry(2).sampled_at_ns = 4 * SECOND;
-    table.exit(&exit(5 * SECOND, 99));
+    table.exit(&exit(5 * SECOND, 99), true);
     assert!(table.get(1).is_some());
-    table.exit(&exit(6 * SECOND, 99));
+    table.exit(&exit(6 * SECOND, 99), true);
     assert!(table.get(1).is_none());
     assert!(table.get(2).is_some(), "threads of it were seen after the end of its first");
-    table.exit(&exit(9 * SECOND, 99));
+    table.exit(&exit(9 * SECOND, 99), true);
     assert!(table.get(2).is_none());
     assert_eq!(table.losses().iter().count(), 0);
 }
@@ -135,7 +135,7 @@ fn the_dead_go_first_when_there_is_no_room() {
     for pid in 1..=4 {
         table.comm(&named(1, pid, "p", true));
     }
-    table.exit(&exit(2, 3));
+    table.exit(&exit(2, 3), true);
     table.comm(&named(3, 5, "p", true));
     assert!(table.get(3).is_none());
     assert_eq!(table.losses().get("processes_forgotten_early"), 1);
@@ -154,7 +154,7 @@ fn a_storm_of_processes_is_bounded() {
         table.fork(&fork(n.into(), 1 + (n + 1) % 3_000, pid));
         table.map(pid, page(u64::from(n % 9)));
         if n % 3 == 0 {
-            table.exit(&exit(n.into(), pid));
+            table.exit(&exit(n.into(), pid), true);
         }
         assert!(table.lives.len() <= 64 && table.ends.len() <= 64);
     }
@@ -167,7 +167,7 @@ fn what_is_older_than_proc_is_no_news() {
     table.entry(1).source = Source::Known { at_ns: 100 };
     table.comm(&named(99, 1, "old", true));
     table.fork(&fork(99, 7, 1));
-    table.exit(&exit(99, 1));
+    table.exit(&exit(99, 1), true);
     assert_eq!(pages(&table, 1), Some(vec![1]));
     assert_eq!(table.living(), [1]);
     table.comm(&named(100, 1, "new", true));

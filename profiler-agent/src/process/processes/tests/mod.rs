@@ -1,5 +1,6 @@
 //! On real processes, with the side-band played by the test.
 
+mod changes;
 mod files;
 mod generated;
 mod probe;

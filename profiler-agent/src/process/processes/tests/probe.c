@@ -79,9 +79,10 @@ static void obey(void) {
         if (strcmp(line, "landmark") == 0) {
             printf("%ld\n", (long)landmark);
         } else if (strcmp(line, "fork") == 0) {
-            pid_t child = fork();
+            pid_t parent = getpid(), child = fork();
             if (child == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (getppid() != parent) _exit(0); /* it was faster */
                 for (;;) pause();
             }
             printf("%d\n", child);
