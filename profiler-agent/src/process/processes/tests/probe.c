@@ -79,10 +79,12 @@ static void obey(void) {
         if (strcmp(line, "landmark") == 0) {
             printf("%ld\n", (long)landmark);
         } else if (strcmp(line, "fork") == 0) {
-            pid_t child = fork();
+            pid_t self = getpid(), child = fork();
             if (child == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                for (;;) pause();
+                // It may be an orphan already, and would stay one.
+                while (getppid() == self) pause();
+                exit(0);
             }
             printf("%d\n", child);
         } else if (strcmp(line, "exec") == 0) {
