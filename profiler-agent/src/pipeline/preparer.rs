@@ -176,6 +176,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     );
     let mut losses = keeper.losses().clone();
     losses.add("unwind_tables_failed", desk.queue.failed());
+    losses.add("unwind_tables_not_read_budget", desk.queue.too_large());
     losses
 }
 

@@ -48,15 +48,13 @@ struct Waiting {
     count: u64,
     closed: bool,
     failed: u64,
+    too_large: u64,
 }
 
 /// Whether a file has unwind information that was not understood, or not read: one without any, or
 /// one that is no ELF file, is in order.
 const fn is_failure(error: &NoTable) -> bool {
-    matches!(
-        error,
-        NoTable::Read(_) | NoTable::Malformed(_) | NoTable::TooLarge { .. } | NoTable::TooMuchWork
-    )
+    matches!(error, NoTable::Read(_) | NoTable::Malformed(_) | NoTable::TooMuchWork)
 }
 
 /// Bytes of a binary; 0 where they cannot be told.
@@ -99,6 +97,11 @@ impl Queue {
     /// Binaries whose unwind information could not be read, though they have some.
     pub fn failed(&self) -> u64 {
         self.lock().failed
+    }
+
+    /// Binaries that take more memory to read than there is for it.
+    pub fn too_large(&self) -> u64 {
+        self.lock().too_large
     }
 
     /// Reads until the queue is closed.
@@ -146,7 +149,9 @@ impl Queue {
             }
             Some(Err(error)) => {
                 tracing::debug!("no unwind table of {}: {error}", binary.path);
-                self.lock().failed += u64::from(is_failure(&error));
+                let mut waiting = self.lock();
+                waiting.failed += u64::from(is_failure(&error));
+                waiting.too_large += u64::from(matches!(error, NoTable::TooLarge { .. }));
                 None
             }
             None => {
