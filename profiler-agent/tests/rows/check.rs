@@ -11,7 +11,7 @@ use gimli::{
     UnwindContext, UnwindSection, UnwindTableRow, Vendor, X86_64,
 };
 use object::{Architecture, Object, ObjectSection, ObjectSegment, SegmentFlags};
-use profiler_agent::runtime::native::{Limits, NoTable, Report, Table, load};
+use profiler_agent::runtime::native::{Limits, NoTable, Report, Source, Table, load};
 use profiler_common::native::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 use profiler_common::native::step::{Registers, Stop, UNKNOWN, step};
 use profiler_common::walk::WalkEnd;
@@ -172,6 +172,7 @@ impl Compared<'_> {
             // A place that two functions claim is no ground for a comparison.
             let range = fde.initial_address().max(before)..fde.end_address().min(next);
             before = before.max(fde.end_address());
+            self.gap(before..next.min(before.saturating_add(1 << 20)));
             if !self.code.iter().any(|code| code.contains(&range.start)) {
                 continue;
             }
@@ -190,6 +191,20 @@ impl Compared<'_> {
                         self.place(section, row, ra, fde.is_signal_trampoline(), address);
                     }
                 }
+            }
+        }
+    }
+
+    /// What no function describes has no rule.
+    fn gap(&mut self, gap: Range<u64>) {
+        if gap.is_empty() || self.table.source == Source::Both {
+            return;
+        }
+        for pc in [gap.start, gap.end - 1] {
+            let rule = self.table.rule(pc);
+            if rule != Rule::NONE {
+                let path = self.path.display();
+                self.tally.differ("a rule in a gap", || format!("{path} {pc:#x}: {rule:x?}"));
             }
         }
     }
