@@ -48,6 +48,7 @@ fn on_cpu(ctx: PerfEventContext) {
 }
 
 #[perf_event]
+#[inline(always)]
 fn on_cpu_tail(ctx: PerfEventContext) {
     walk::tail(&ctx, &TAIL_PERF, Owner::Sample);
 }
@@ -63,6 +64,7 @@ fn switch_btf(ctx: BtfTracePointContext) {
 }
 
 #[btf_tracepoint(function = "sched_switch")]
+#[inline(always)]
 fn switch_btf_tail(ctx: BtfTracePointContext) {
     walk::tail(&ctx, &TAIL_BTF, Owner::Switch);
 }
@@ -78,6 +80,7 @@ fn switch_tp(ctx: TracePointContext) {
 }
 
 #[tracepoint(category = "sched", name = "sched_switch")]
+#[inline(always)]
 fn switch_tp_tail(ctx: TracePointContext) {
     walk::tail(&ctx, &TAIL_TP, Owner::Switch);
 }

@@ -20,7 +20,7 @@ pub struct UserRegs {
     pub sp: u64,
     /// Frame pointer: rbp, x29.
     pub fp: u64,
-    /// Link register: x30. 0 on x86-64, which has none.
+    /// Link register, x30; on x86-64 rbx.
     pub lr: u64,
     /// The thread runs 32-bit code: its frames have another shape.
     pub compat: bool,
@@ -46,11 +46,11 @@ const ARM_LEVEL: u64 = 0xf;
 const ARM_32: u64 = 0x10;
 
 #[inline(always)]
-fn x86(cs: u64, pc: u64, sp: u64, fp: u64) -> Option<UserRegs> {
+fn x86(cs: u64, pc: u64, sp: u64, fp: u64, rbx: u64) -> Option<UserRegs> {
     if cs & X86_USER != X86_USER {
         return None;
     }
-    Some(UserRegs { pc, sp, fp, lr: 0, compat: cs & 0xffff == X86_USER32 })
+    Some(UserRegs { pc, sp, fp, lr: rbx, compat: cs & 0xffff == X86_USER32 })
 }
 
 #[inline(always)]
@@ -74,7 +74,7 @@ pub fn of_sample<C: EbpfContext>(ctx: &C) -> Option<UserRegs> {
     } else {
         let cs = load!(u64, ctx, "136");
         let (pc, sp) = (load!(u64, ctx, "128"), load!(u64, ctx, "152"));
-        x86(cs, pc, sp, load!(u64, ctx, "32"))
+        x86(cs, pc, sp, load!(u64, ctx, "32"), load!(u64, ctx, "40"))
     }
 }
 
@@ -103,7 +103,7 @@ pub fn of_task_regs(regs: *const c_void) -> UserSide {
         // 2 bytes: newer kernels make a union of `cs`, whose first member is no longer.
         let cs = load!(u16, regs, "136");
         let (pc, sp) = (load!(u64, regs, "128"), load!(u64, regs, "152"));
-        x86(cs, pc, sp, load!(u64, regs, "32"))
+        x86(cs, pc, sp, load!(u64, regs, "32"), load!(u64, regs, "40"))
     };
     found.map_or(UserSide::Absent, UserSide::At)
 }
@@ -126,11 +126,11 @@ fn of_kernel_stack(scratch: &mut Scratch) -> UserSide {
         }
         arm(saved[4], saved[3], saved[2], saved[0], saved[1])
     } else {
-        // rbp .. rip, cs, eflags, rsp
+        // rbp, rbx .. rip, cs, eflags, rsp
         if !read_kernel(&raw mut saved[0], 128, regs.wrapping_add(32)) {
             return UserSide::Unknown;
         }
-        x86(saved[13], saved[12], saved[15], saved[0])
+        x86(saved[13], saved[12], saved[15], saved[0], saved[1])
     };
     found.map_or(UserSide::Absent, UserSide::At)
 }

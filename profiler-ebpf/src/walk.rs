@@ -73,6 +73,7 @@ impl Walk {
         pass(&mut ours.at.pc, &mut passing.at.pc);
         pass(&mut ours.at.sp, &mut passing.at.sp);
         pass(&mut ours.at.fp, &mut passing.at.fp);
+        pass(&mut ours.at.lr, &mut passing.at.lr);
         pass(&mut ours.at.exact, &mut passing.at.exact);
         pass(&mut ours.code.start, &mut passing.code.start);
         pass(&mut ours.code.len, &mut passing.code.len);

@@ -235,15 +235,8 @@ impl Compared<'_> {
         if is_signal && self.numbers.lr.is_some() {
             return;
         }
-        let is_same = match (ours, expected) {
-            (Caller::At { fp: None, pc, sp }, Caller::At { pc: pc2, sp: sp2, fp }) => {
-                if fp.is_some() {
-                    *self.tally.open.entry("frame pointer lost").or_default() += 1;
-                }
-                (pc, sp) == (pc2, sp2)
-            }
-            (ours, expected) => ours == expected,
-        };
+        let expected = self.as_far_as_known(ours, expected);
+        let is_same = ours == expected;
         if !is_same {
             let path = self.path.display();
             let kind = kind_of(ours, expected);
@@ -253,21 +246,38 @@ impl Compared<'_> {
         }
     }
 
+    /// What is expected of what the rule tells. The rest is counted.
+    fn as_far_as_known(&mut self, ours: Caller, mut expected: Caller) -> Caller {
+        let (Caller::At { fp, rbx, .. }, Caller::At { fp: fp2, rbx: rbx2, .. }) =
+            (ours, &mut expected)
+        else {
+            return expected;
+        };
+        for (ours, expected, what) in [(fp, fp2, "frame pointer lost"), (rbx, rbx2, "rbx lost")] {
+            if ours.is_none() && expected.take().is_some() {
+                *self.tally.open.entry(what).or_default() += 1;
+            }
+        }
+        expected
+    }
+
     /// Where our rule leads; `None` where it says that it does not know, which is counted.
     fn ours(&mut self, rule: Rule, frame: &Frame) -> Option<Caller> {
+        let is_arm = self.numbers.lr.is_some();
         let mut registers = Registers {
             pc: frame.pc,
             sp: frame.sp,
             fp: frame.register(self.numbers.fp),
-            lr: self.numbers.lr.map_or(0, |lr| frame.register(lr)),
+            lr: frame.register(self.numbers.lr.unwrap_or(X86_64::RBX)),
             exact: 1,
         };
         // The innermost frame's registers are known to the caller of a step.
         let cfa = (rule.cfa() == Cfa::Register.raw())
-            .then(|| frame.register(Register(rule.extra() as u16)).wrapping_add(rule.offset()));
+            .then(|| Register(rule.extra() as u16))
+            .filter(|register| is_arm || *register != X86_64::RBX)
+            .map(|register| frame.register(register).wrapping_add(rule.offset()));
         let ra = (rule.return_address() == ReturnAddress::Register.raw())
             .then(|| frame.register(Register((rule.return_address_offset() / 8) as u16)));
-        let is_arm = self.numbers.lr.is_some();
         let found = match (cfa, ra) {
             (None, None) => step(rule, &mut registers, &mut { *frame }, is_arm),
             _ => return Some(by_register(rule, cfa, ra, frame, self.numbers)),
@@ -275,7 +285,12 @@ impl Compared<'_> {
         let why = match found {
             Ok(()) => {
                 let fp = Some(registers.fp).filter(|fp| *fp != UNKNOWN);
-                return Some(Caller::At { pc: registers.pc, sp: registers.sp, fp });
+                let rbx = match registers.lr {
+                    0 => None,
+                    place if place & 1 == 1 => Some(Frame::memory(place - 1)),
+                    rbx => Some(rbx),
+                };
+                return Some(Caller::At { pc: registers.pc, sp: registers.sp, fp, rbx });
             }
             Err(Stop::End(WalkEnd::Complete)) => return Some(Caller::End),
             Err(Stop::End(end)) => end.name(),
@@ -320,7 +335,7 @@ fn by_register(
         }
         _ => None,
     };
-    Caller::At { pc, sp: cfa, fp }
+    Caller::At { pc, sp: cfa, fp, rbx: None }
 }
 
 fn kind_of(ours: Caller, expected: Caller) -> &'static str {
@@ -331,7 +346,7 @@ fn kind_of(ours: Caller, expected: Caller) -> &'static str {
             } else if pc != pc2 {
                 "another return address"
             } else {
-                "another frame pointer"
+                "another saved register"
             }
         }
         _ => "an end",

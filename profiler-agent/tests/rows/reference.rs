@@ -2,7 +2,7 @@
 
 use gimli::{
     CfaRule, Encoding, EndianSlice, EvaluationResult, Expression, Format, LittleEndian, Location,
-    Piece, Register, RegisterRule, UnwindExpression, UnwindSection, UnwindTableRow, Value,
+    Piece, Register, RegisterRule, UnwindExpression, UnwindSection, UnwindTableRow, Value, X86_64,
 };
 use profiler_common::native::step::Stack;
 
@@ -40,6 +40,8 @@ pub enum Caller {
         pc: u64,
         sp: u64,
         fp: Option<u64>,
+        /// Of x86-64.
+        rbx: Option<u64>,
     },
 }
 
@@ -79,7 +81,12 @@ impl Frame {
             Some(RegisterRule::Undefined) => None,
             rule => Some(self.recovered(section, rule, self.numbers.fp, cfa)?),
         };
-        Ok(Caller::At { pc, sp: cfa, fp })
+        let rbx = match row.register(X86_64::RBX) {
+            _ if self.numbers.lr.is_some() => None,
+            Some(RegisterRule::Undefined) => None,
+            rule => Some(self.recovered(section, rule, X86_64::RBX, cfa)?),
+        };
+        Ok(Caller::At { pc, sp: cfa, fp, rbx })
     }
 
     fn recovered<'i, S: UnwindSection<Slice<'i>>>(

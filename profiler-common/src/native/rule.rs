@@ -12,7 +12,7 @@
 /// | 12–15 | [`FramePointer`] |
 /// | 16–31 | place of the saved frame pointer, in words from the CFA, signed |
 /// | 32–39 | of the return address: likewise, or from the saved frame pointer; or its register |
-/// | 40–47 | what belongs to the [`Cfa`]: an addend in words, a register, a byte |
+/// | 40–47 | what belongs to the [`Cfa`]: an addend in words, a register, a byte; with [`Cfa::Sp`] and [`Cfa::Fp`], where rbx is saved |
 /// | 48–63 | offset of the CFA from its register, in words, signed |
 ///
 /// With [`Cfa::SpBytes`], bits 40–63 are one number.
@@ -29,7 +29,9 @@ crate::wire_enum! {
         Sp = 1, "sp";
         /// Frame pointer plus offset.
         Fp = 2, "fp";
-        /// Another register plus offset, by its DWARF number.
+        /// Another register plus offset, by its DWARF number. Assembly does it; of code that calls other
+        /// functions mostly by rbx, such as `_dl_runtime_resolve`, through which each function of a library
+        /// is called for the first time.
         Register = 3, "register";
         /// The word at stack pointer plus offset, plus the addend.
         SpLoad = 4, "sp_load";
@@ -87,6 +89,9 @@ impl Rule {
     /// Unwind information that no rule can hold.
     pub const UNSUPPORTED: Self = Self::bare(Cfa::Unsupported);
 
+    /// As the place of a saved rbx: it is lost, or further away.
+    pub const RBX_LOST: u8 = u8::MAX;
+
     /// A rule whose kind says all; the return address of x86-64, the frame pointer untouched.
     pub const fn bare(cfa: Cfa) -> Self {
         Self(cfa.raw() as u64).with_return_address(ReturnAddress::AtCfa, -1)
@@ -123,6 +128,13 @@ impl Rule {
         Self(self.0 & !(0xff << 40) | (extra as u64) << 40)
     }
 
+    /// The same where rbx is saved at this many words below the CFA; 0 where it was not touched,
+    /// [`Rule::RBX_LOST`] where it is not known. Only for [`Cfa::Sp`] and [`Cfa::Fp`] on x86-64.
+    #[must_use]
+    pub const fn with_rbx(self, words: u8) -> Self {
+        self.with_extra(words)
+    }
+
     /// The integer of its [`Cfa`].
     #[inline(always)]
     pub const fn cfa(self) -> u32 {
@@ -153,7 +165,7 @@ impl Rule {
         (((self.0 << 24) as i64 >> 56) * 8) as u64
     }
 
-    /// What [`Rule::with_extra`] set.
+    /// What [`Rule::with_extra`] or [`Rule::with_rbx`] set.
     #[inline(always)]
     pub const fn extra(self) -> u64 {
         self.0 >> 40 & 0xff

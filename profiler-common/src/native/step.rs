@@ -21,7 +21,8 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer: rbp, x29. [`UNKNOWN`] where it is lost.
     pub fp: u64,
-    /// Link register, x30, while it is known; 0 on x86-64.
+    /// On arm64 the link register, x30; on x86-64 rbx, or with its lowest bit set the address that holds
+    /// it. 0 where it is not known.
     pub lr: u64,
     /// 1 where `pc` is the place itself, 0 where it is a return address.
     pub exact: u64,
@@ -67,7 +68,7 @@ pub fn step<S: Stack>(
     if cfa == Cfa::Signal.raw() {
         return interrupted(rule, at, stack, is_arm);
     }
-    let cfa = frame_address(rule, at, stack)?;
+    let cfa = frame_address(rule, at, stack, is_arm)?;
     if cfa.wrapping_sub(at.sp) >= MAX_FRAME || cfa & 7 != 0 {
         return Err(Stop::End(WalkEnd::BadRow));
     }
@@ -86,8 +87,36 @@ pub fn step<S: Stack>(
     } else if rule.frame_pointer() != FramePointer::Same.raw() {
         at.fp = UNKNOWN;
     }
-    (at.pc, at.sp, at.lr, at.exact) = (pc, cfa, 0, 0);
+    at.lr = if is_arm { 0 } else { rbx_of_caller(rule, at.lr, cfa) };
+    (at.pc, at.sp, at.exact) = (pc, cfa, 0);
     Ok(())
+}
+
+/// DWARF number of rbx.
+const RBX: u64 = 3;
+
+/// Where the caller's rbx is. It is not read: few frames need it.
+#[inline(always)]
+fn rbx_of_caller(rule: Rule, before: u64, cfa: u64) -> u64 {
+    let words = rule.extra();
+    let tells = rule.cfa() == Cfa::Sp.raw() || rule.cfa() == Cfa::Fp.raw();
+    if !tells || words == Rule::RBX_LOST as u64 {
+        0
+    } else if words == 0 {
+        before
+    } else {
+        cfa.wrapping_sub(words * 8) | 1
+    }
+}
+
+/// The value of rbx.
+#[inline(always)]
+fn rbx<S: Stack>(at: &Registers, stack: &mut S) -> Result<u64, Stop> {
+    match at.lr {
+        0 => Err(Stop::NoRule),
+        place if place & 1 == 1 => stack.word(place - 1).ok_or(UNREADABLE),
+        rbx => Ok(rbx),
+    }
 }
 
 /// Both ways to save a frame pointer are odd numbers.
@@ -98,7 +127,12 @@ const UNREADABLE: Stop = Stop::End(WalkEnd::Unreadable);
 
 /// The canonical frame address.
 #[inline(always)]
-fn frame_address<S: Stack>(rule: Rule, at: &Registers, stack: &mut S) -> Result<u64, Stop> {
+fn frame_address<S: Stack>(
+    rule: Rule,
+    at: &Registers,
+    stack: &mut S,
+    is_arm: bool,
+) -> Result<u64, Stop> {
     let cfa = rule.cfa();
     if cfa == Cfa::Sp.raw() {
         return Ok(at.sp.wrapping_add(rule.offset()));
@@ -115,6 +149,9 @@ fn frame_address<S: Stack>(rule: Rule, at: &Registers, stack: &mut S) -> Result<
     if cfa == Cfa::Plt.raw() {
         let pushed = if at.pc & 15 >= rule.extra() { 8 } else { 0 };
         return Ok(at.sp.wrapping_add(rule.offset()).wrapping_add(pushed));
+    }
+    if cfa == Cfa::Register.raw() && rule.extra() == RBX && !is_arm {
+        return Ok(rbx(at, stack)?.wrapping_add(rule.offset()));
     }
     let base = if cfa == Cfa::SpLoad.raw() {
         at.sp
@@ -166,7 +203,8 @@ fn interrupted<S: Stack>(
         pc: read(pc)?,
         sp: read(sp)?,
         fp: read(fp)?,
-        lr: if is_arm { read(fp + 8)? } else { 0 },
+        // Behind x29 is x30, and behind rbp is rbx.
+        lr: read(fp + 8)?,
         exact: 1,
     };
     if !may_be_code(caller.pc) {

@@ -18,7 +18,10 @@ pub(super) fn rules(
     start: u64,
     end: u64,
 ) -> [(u64, Rule); 2] {
-    let by_frame = Rule::new(Cfa::Fp, 2).with_frame_pointer(FramePointer::Saved, -2);
+    // Of the other registers, Go functions keep none.
+    let by_frame = Rule::new(Cfa::Fp, 2)
+        .with_frame_pointer(FramePointer::Saved, -2)
+        .with_rbx(if machine == Machine::X86_64 { Rule::RBX_LOST } else { 0 });
     let from_sp = match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } if *register == machine.sp() => *offset,
         _ => return [(start, by_frame), (end, by_frame)],

@@ -2,7 +2,7 @@
 
 use gimli::{
     CfaRule, EndianSlice, LittleEndian, Register, RegisterRule, UnwindExpression, UnwindSection,
-    UnwindTableRow,
+    UnwindTableRow, X86_64,
 };
 use profiler_common::native::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 
@@ -43,6 +43,7 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
         let saved = row.register(self.machine.fp());
         let (how, words) = self.frame_pointer(saved.as_ref());
         let rule = self.cfa(row.cfa())?.with_frame_pointer(how, words);
+        let rule = self.with_rbx(rule, row.register(X86_64::RBX));
         let rule = self.with_return_address(rule, return_address, ra)?;
         let is_unknown = how == FramePointer::Unknown && saved != Some(RegisterRule::Undefined);
         Ok(Shaped { rule, loses_frame_pointer: is_unknown })
@@ -124,6 +125,22 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
                 _ => UNKNOWN,
             },
             _ => UNKNOWN,
+        }
+    }
+
+    /// The rule with the place of a saved rbx, if it is one that tells it.
+    fn with_rbx(&self, rule: Rule, saved: Option<SavedBy>) -> Rule {
+        let tells = rule.cfa() == Cfa::Sp.raw() || rule.cfa() == Cfa::Fp.raw();
+        if self.machine != Machine::X86_64 || !tells {
+            return rule;
+        }
+        match saved {
+            None | Some(RegisterRule::SameValue) => rule,
+            Some(RegisterRule::Offset(offset)) => {
+                let below = words(offset).and_then(|words| u8::try_from(words.checked_neg()?).ok());
+                rule.with_rbx(below.filter(|words| *words > 0).unwrap_or(Rule::RBX_LOST))
+            }
+            Some(_) => rule.with_rbx(Rule::RBX_LOST),
         }
     }
 

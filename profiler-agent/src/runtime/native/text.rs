@@ -47,10 +47,17 @@ impl fmt::Display for Readable {
         self.return_address(f)?;
         let saved = Offset(rule.frame_pointer_offset());
         match FramePointer::from_raw(rule.frame_pointer()) {
-            Some(FramePointer::Same) => Ok(()),
-            Some(FramePointer::Saved) => write!(f, " {fp}=[cfa{saved}]"),
-            Some(FramePointer::SavedAtFp) => write!(f, " {fp}=[{fp}{saved}]"),
-            Some(FramePointer::Unknown) | None => write!(f, " {fp} lost"),
+            Some(FramePointer::Same) => {}
+            Some(FramePointer::Saved) => write!(f, " {fp}=[cfa{saved}]")?,
+            Some(FramePointer::SavedAtFp) => write!(f, " {fp}=[{fp}{saved}]")?,
+            Some(FramePointer::Unknown) | None => write!(f, " {fp} lost")?,
+        }
+        match (Cfa::from_raw(rule.cfa()), rule.extra()) {
+            (Some(Cfa::Sp | Cfa::Fp), extra) if extra == u64::from(Rule::RBX_LOST) => {
+                f.write_str(" rbx lost")
+            }
+            (Some(Cfa::Sp | Cfa::Fp), words @ 1..) => write!(f, " rbx=[cfa-{}]", words * 8),
+            _ => Ok(()),
         }
     }
 }
@@ -118,6 +125,7 @@ mod tests {
             (Machine::X86_64, Rule::END, "end of the stack"),
             (Machine::X86_64, Rule::UNSUPPORTED, "of a shape that no rule can hold"),
             (Machine::X86_64, sp, "cfa=rsp+16 ra=[cfa-8] rbp=[cfa-16]"),
+            (Machine::X86_64, sp.with_rbx(3), "cfa=rsp+16 ra=[cfa-8] rbp=[cfa-16] rbx=[cfa-24]"),
             (Machine::X86_64, drap, "cfa=[rbp-8] ra=[cfa-8] rbp=[rbp]"),
             (Machine::X86_64, stored, "cfa=[rsp+40]+8 ra=[cfa-8]"),
             (Machine::X86_64, vfork, "cfa=rsp ra=rdi"),

@@ -43,6 +43,8 @@ fn shapes_of_x86_64() {
         (vec![], "cfa=rsp+8 ra=[cfa-8]"),
         ([cfa(7, 16), saved(6, 2)].concat(), "cfa=rsp+16 ra=[cfa-8] rbp=[cfa-16]"),
         ([cfa(6, 16), saved(6, 2)].concat(), "cfa=rbp+16 ra=[cfa-8] rbp=[cfa-16]"),
+        (saved(3, 4), "cfa=rsp+8 ra=[cfa-8] rbx=[cfa-32]"),
+        (saved(3, 255), "cfa=rsp+8 ra=[cfa-8] rbx lost"),
         (cfa(7, 400_000), "cfa=rsp+400000 ra=[cfa-8]"),
         (cfa(7, 28), "cfa=rsp+28 ra=[cfa-8]"),
         (cfa(7, 1 << 24), "of a shape that no rule can hold"),
@@ -213,7 +215,7 @@ fn go_code_is_followed_by_its_frame_pointer() {
     image.sections =
         vec![(".debug_frame", debug, Packing::Plain), (".gopclntab", vec![0; 16], Packing::Plain)];
     let table = loaded(&image).unwrap();
-    let by_frame = "cfa=rbp+16 ra=[cfa-8] rbp=[cfa-16]";
+    let by_frame = "cfa=rbp+16 ra=[cfa-8] rbp=[cfa-16] rbx lost";
     for (offset, expected) in [
         (0, "cfa=rsp+8 ra=[cfa-8]"),
         (1, "cfa=rsp+16 ra=[cfa-8] rbp=[cfa-16]"),
