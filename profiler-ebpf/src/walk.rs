@@ -16,7 +16,7 @@ use profiler_common::{
 
 use crate::{
     maps::{self, Owner, PROCESSES, Scratch},
-    opaque::masked,
+    opaque::{mask, masked},
     record,
     regs::UserRegs,
     settings,
@@ -188,5 +188,6 @@ pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let mut walk = scratch.walk;
     let ended = one(&mut walk, scratch, memory);
     scratch.walk = walk;
-    ended.into()
+    // The verifier wants to see that it is 0 or 1.
+    mask::<1>(ended.into()) as i64
 }
