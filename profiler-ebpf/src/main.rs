@@ -9,6 +9,9 @@
 //!   `*_deep` programs.
 //! - [`record`] adds the kernel stack where it is wanted, and [`emit`] sends the record.
 //!
+//! The body of a program must be in the program: one that makes tail calls may not call functions on
+//! arm64 kernels before 6.0, and the large ones are not inlined unless told.
+//!
 //! One object serves x86-64 and arm64, from 5.10 on: what a kernel lacks lies behind a setting that
 //! its verifier knows as a constant.
 #![no_std]

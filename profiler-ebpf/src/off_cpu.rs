@@ -281,14 +281,9 @@ fn walk<C: EbpfContext>(
     let kernel = settings::block_kernel_stacks() && !runnable;
     scratch.needs = if kernel { record::KERNEL_STACK } else { 0 };
     let user = regs::of_current(scratch);
-    let walk = match sample::begin_user(user, scratch) {
-        Ok(walk) => {
-            scratch.walk = walk;
-            // SAFETY: the programs of the array take this context; nothing is left to drop.
-            unsafe { programs.tail_call(ctx, TAIL) };
-            walk
-        }
-        Err(walk) => walk,
-    };
-    record::finish(ctx, scratch, &walk);
+    if sample::begin_user(user, scratch) {
+        // SAFETY: the programs of the array take this context; nothing is left to drop.
+        unsafe { programs.tail_call(ctx, TAIL) };
+    }
+    record::finish(ctx, scratch);
 }

@@ -20,7 +20,6 @@ use crate::{
     opaque::mask,
     regs::read_kernel,
     settings,
-    walk::Walk,
     window::{Current, Memory},
 };
 
@@ -74,8 +73,8 @@ pub fn begin_any(scratch: &mut Scratch, kind: RecordKind, ids: Ids, time_ns: u64
 
 /// Adds the stacks that the kernel's helper walks, and sends the record.
 #[inline(always)]
-pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, walk: &Walk) {
-    store_walk(scratch, walk);
+pub fn finish<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) {
+    store_walk(scratch);
     if walk_failed(scratch) && memory_is_gone() {
         scratch.record.user_end = WalkEnd::MemoryGone.raw() as u8;
     }
@@ -111,15 +110,17 @@ fn memory_is_gone() -> bool {
     offset != 0 && read_kernel(&raw mut mm, 8, task.wrapping_add(offset.into())) && mm == 0
 }
 
-/// Through memory: the verifier then forgets by which of its many ways the walk ended.
+/// How the walk in the scratch went. Through memory: the verifier forgets by which of its many ways it
+/// ended.
 #[inline(always)]
-pub fn store_walk(scratch: &mut Scratch, walk: &Walk) {
-    scratch.walk.position.at = walk.position.at;
-    let record = &mut scratch.record;
+pub fn store_walk(scratch: &mut Scratch) {
+    let (walk, record) = (&scratch.walk, &mut scratch.record);
     // SAFETY: fields of a map value.
     unsafe {
-        (&raw mut record.user_frames).write_volatile(walk.frames as u16);
-        (&raw mut record.user_end).write_volatile(walk.end as u8);
+        let frames = (&raw const walk.frames).read_volatile();
+        let end = (&raw const walk.end).read_volatile();
+        (&raw mut record.user_frames).write_volatile(frames as u16);
+        (&raw mut record.user_end).write_volatile(end as u8);
     }
 }
 

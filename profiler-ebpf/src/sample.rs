@@ -35,27 +35,30 @@ pub fn on_cpu(ctx: &PerfEventContext) {
         None => (regs::of_current(scratch), record::KERNEL_STACK),
     };
     scratch.needs = needs;
-    let walk = match begin_user(user, scratch) {
-        Ok(walk) => {
-            scratch.walk = walk;
-            // SAFETY: the programs of the array take this context; nothing is left to drop.
-            unsafe { TAIL_PERF.tail_call(ctx, TAIL) };
-            walk
-        }
-        Err(walk) => walk,
-    };
-    record::finish(ctx, scratch, &walk);
+    if begin_user(user, scratch) {
+        // SAFETY: the programs of the array take this context; nothing is left to drop.
+        unsafe { TAIL_PERF.tail_call(ctx, TAIL) };
+    }
+    record::finish(ctx, scratch);
 }
 
-/// The beginning of the user's stack; or the walk that is over already, where there is none.
+/// Puts the beginning of the user's stack into the scratch; false where there is none to walk.
 #[inline(always)]
-pub fn begin_user(user: UserSide, scratch: &mut Scratch) -> Result<Walk, Walk> {
+pub fn begin_user(user: UserSide, scratch: &mut Scratch) -> bool {
     match user {
-        UserSide::At(regs) => Ok(Walk::begin(scratch.record.pid, &regs)),
-        UserSide::Absent => Err(Walk::over(WalkEnd::Absent)),
+        UserSide::At(regs) => {
+            let pid = scratch.record.pid;
+            Walk::begin(scratch, pid, &regs);
+            true
+        }
+        UserSide::Absent => {
+            Walk::over(scratch, WalkEnd::Absent);
+            false
+        }
         UserSide::Unknown => {
             scratch.needs |= record::USER_STACK;
-            Err(Walk::over(WalkEnd::NoRegisters))
+            Walk::over(scratch, WalkEnd::NoRegisters);
+            false
         }
     }
 }

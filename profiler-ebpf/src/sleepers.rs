@@ -123,20 +123,19 @@ struct Context {
 fn send(scratch: &mut Scratch, task: *mut task_struct) {
     // SAFETY: the helper takes any task.
     let regs = unsafe { bpf_task_pt_regs(task) };
-    let walk = match regs::of_task_regs(regs as *const c_void) {
-        UserSide::At(regs) => {
-            scratch.walk = Walk::begin(scratch.record.pid, &regs);
-            let mut context = Context { task };
-            // SAFETY: the callback takes this context.
-            unsafe {
-                let context = (&raw mut context).cast();
-                bpf_loop(USER_FRAMES_DEEP, step as *mut c_void, context, 0);
-            }
-            scratch.walk
+    if let UserSide::At(regs) = regs::of_task_regs(regs as *const c_void) {
+        let pid = scratch.record.pid;
+        Walk::begin(scratch, pid, &regs);
+        let mut context = Context { task };
+        // SAFETY: the callback takes this context.
+        unsafe {
+            let context = (&raw mut context).cast();
+            bpf_loop(USER_FRAMES_DEEP, step as *mut c_void, context, 0);
         }
-        _ => Walk::over(WalkEnd::Absent),
-    };
-    record::store_walk(scratch, &walk);
+    } else {
+        Walk::over(scratch, WalkEnd::Absent);
+    }
+    record::store_walk(scratch);
     let waits = scratch.record.state != ThreadState::Runnable.raw() as u8;
     let kernel = if waits && settings::block_kernel_stacks() {
         kernel_stack(scratch, task)

@@ -7,16 +7,13 @@
 
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, cty::c_void, helpers::generated::bpf_loop};
 use profiler_common::{
-    native::{
-        step::{self, Registers},
-        walk::{NO_LIST, Position},
-    },
+    native::{MappingKind, step, walk::Position},
     walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP, WalkEnd},
 };
 
 use crate::{
     maps::{self, Owner, PROCESSES, Scratch},
-    opaque::{mask, masked},
+    opaque::{clear, mask, masked},
     record,
     regs::UserRegs,
     settings,
@@ -39,30 +36,51 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// At the innermost frame of a thread of process `pid`.
+    /// Puts a walk into the scratch, at the innermost frame of a thread of process `pid`.
     #[inline(always)]
-    pub fn begin(pid: u32, regs: &UserRegs) -> Self {
-        let at = Registers { pc: regs.pc, sp: regs.sp, fp: regs.fp, lr: regs.lr, exact: 1 };
-        let mut walk = Self::over(WalkEnd::DepthLimit);
-        walk.position = if regs.compat {
+    pub fn begin(scratch: &mut Scratch, pid: u32, regs: &UserRegs) {
+        Self::over(scratch, WalkEnd::DepthLimit);
+        let position = &mut scratch.walk.position;
+        put(&mut position.at.pc, regs.pc);
+        put(&mut position.at.sp, regs.sp);
+        put(&mut position.at.fp, regs.fp);
+        put(&mut position.at.lr, regs.lr);
+        put(&mut position.at.exact, 1);
+        if regs.compat {
             // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
-            Position::without_rows(Registers { fp: step::UNKNOWN, ..at })
+            put(&mut position.at.fp, step::UNKNOWN);
+            put(&mut position.code.start, regs.pc);
+            put(&mut position.code.len, 1);
+            put(&mut position.code.kind, MappingKind::NoRows.raw());
         } else if let Some(list) = PROCESSES.get_ptr(pid) {
             // SAFETY: a map value; while it is written, a list may be mixed from two, and then leads to
             // rows of other code, but not out of the arena.
-            Position::new(at, unsafe { *list })
-        } else {
-            Position::new(at, NO_LIST)
-        };
-        walk
+            let list = unsafe { &*list };
+            put(&mut position.list.region, list.region);
+            put(&mut position.list.offset, list.offset);
+            put(&mut position.list.count, list.count);
+        }
     }
 
-    /// One that has no frames.
+    /// Puts one into the scratch that has no frames.
     #[inline(always)]
-    pub fn over(end: WalkEnd) -> Self {
-        let at = Registers { pc: 0, sp: 0, fp: 0, lr: 0, exact: 0 };
-        let position = Position::new(at, NO_LIST);
-        Self { position, window: Window::EMPTY, frames: 0, end: end.raw() }
+    pub fn over(scratch: &mut Scratch, end: WalkEnd) {
+        clear((&raw mut scratch.walk).cast::<[u64; size_of::<Walk>() / 8]>());
+        put(&mut scratch.walk.position.code.kind, MappingKind::Pending.raw());
+        put(&mut scratch.walk.end, end.raw());
+    }
+
+    /// Puts how it ended into the scratch.
+    #[inline(always)]
+    fn store_end(&self, scratch: &mut Scratch) {
+        let (at, stored) = (&self.position.at, &mut scratch.walk);
+        put(&mut stored.position.at.pc, at.pc);
+        put(&mut stored.position.at.sp, at.sp);
+        put(&mut stored.position.at.fp, at.fp);
+        put(&mut stored.position.at.lr, at.lr);
+        put(&mut stored.position.at.exact, at.exact);
+        put(&mut stored.frames, self.frames);
+        put(&mut stored.end, self.end);
     }
 
     /// Takes what differs between the ways to a frame through memory: the verifier then follows only one
@@ -94,14 +112,20 @@ impl Walk {
     }
 }
 
+/// Writes a value by itself: LLVM would call a `memcpy` for several, and on arm64 kernels before 6.0 a
+/// program that calls functions may not make tail calls.
+#[inline(always)]
+fn put<T>(memory: &mut T, value: T) {
+    // SAFETY: a reference.
+    unsafe { (&raw mut *memory).write_volatile(value) }
+}
+
 /// Writes a value to memory and reads it back.
 #[inline(always)]
 fn pass<T: Copy>(value: &mut T, memory: &mut T) {
-    // SAFETY: references.
-    unsafe {
-        (&raw mut *memory).write_volatile(*value);
-        *value = (&raw const *memory).read_volatile();
-    }
+    put(memory, *value);
+    // SAFETY: a reference.
+    *value = unsafe { (&raw const *memory).read_volatile() };
 }
 
 /// Records the frame that `walk` stands at.
@@ -153,7 +177,8 @@ pub fn tail<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, owner: Owner) {
             unsafe { programs.tail_call(ctx, next) };
         }
     }
-    record::finish(ctx, scratch, &walk);
+    walk.store_end(scratch);
+    record::finish(ctx, scratch);
 }
 
 /// The body of the programs behind the last tail call: the same steps in a loop, which costs a call
@@ -165,8 +190,7 @@ pub fn deep<C: EbpfContext>(ctx: &C, owner: Owner) {
     // SAFETY: the callback takes no context.
     unsafe { bpf_loop(ITERATIONS, step as *mut c_void, core::ptr::null_mut(), 0) };
     let Some(scratch) = maps::scratch(owner) else { return };
-    let walk = scratch.walk;
-    record::finish(ctx, scratch, &walk);
+    record::finish(ctx, scratch);
 }
 
 type LoopStep = unsafe extern "C" fn(u32, *mut c_void) -> i64;
@@ -181,13 +205,14 @@ unsafe extern "C" fn switch_step(_: u32, _: *mut c_void) -> i64 {
     step_in_scratch(Owner::Switch, &Current)
 }
 
-/// One step of a walk that stays in the scratch, so that all look alike to the verifier; 1 when it has ended, as `bpf_loop` wants to know.
+/// One step of a walk that stays in the scratch, so that all look alike to the verifier; 1 when it has
+/// ended, as `bpf_loop` wants to know.
 #[inline(always)]
 pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let Some(scratch) = maps::scratch(owner) else { return 1 };
     let mut walk = scratch.walk;
     let ended = one(&mut walk, scratch, memory);
     scratch.walk = walk;
-    // The verifier wants to see that it is 0 or 1.
+    // Newer verifiers want to know that it is 0 or 1.
     mask::<1>(ended.into()) as i64
 }

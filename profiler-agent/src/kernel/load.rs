@@ -100,8 +100,8 @@ impl Object {
         let level = if bpf_log { LOG_DEBUG } else { LOG_OFF };
         let mut loader = EbpfLoader::new();
         loader
-            // A log is asked for again when a program is refused.
-            .verifier_log_level(VerifierLogLevel::DISABLE)
+            // Of a program that is refused: it is then loaded again, with a log.
+            .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global("SETTINGS", settings, true)
             .override_global(LOG_LEVEL, &level, false);
         sizes.apply(&mut loader);
