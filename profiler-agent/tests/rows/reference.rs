@@ -152,7 +152,7 @@ impl Stack for Frame {
         Some(Self::memory(address))
     }
 
-    fn follows_call(&mut self, _: u64) -> bool {
-        true
+    fn follows_call(&mut self, _: u64) -> Option<bool> {
+        Some(true)
     }
 }

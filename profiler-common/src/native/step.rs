@@ -43,8 +43,8 @@ pub trait Stack {
     fn next(&mut self, floor: u64, address: u64) -> Option<u64>;
     /// Any word.
     fn word(&mut self, address: u64) -> Option<u64>;
-    /// Whether a call stands before this place in the code.
-    fn follows_call(&mut self, return_address: u64) -> bool;
+    /// Whether a call stands before this place in the code; `None` where the code is not at hand.
+    fn follows_call(&mut self, return_address: u64) -> Option<bool>;
 }
 
 /// Why there is no caller.
@@ -70,7 +70,9 @@ pub fn step<S: Stack>(
     }
     let cfa = frame_address(rule, at, stack, is_arm)?;
     if cfa.wrapping_sub(at.sp) >= MAX_FRAME || cfa & 7 != 0 {
-        return Err(Stop::End(WalkEnd::BadRow));
+        // A frame pointer may lead to another stack: Go's, from the one that C runs on.
+        let by_fp = rule.cfa() == Cfa::Fp.raw();
+        return Err(if by_fp { Stop::NoRule } else { Stop::End(WalkEnd::BadRow) });
     }
     let pc = return_address(rule, at, stack, cfa)?;
     let pc = if is_arm { without_signature(pc) } else { pc };

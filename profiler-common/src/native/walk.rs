@@ -156,13 +156,11 @@ fn by_frame_pointer<S: Stack>(
     if !may_be_code(pc) {
         return Err(WalkEnd::NoRows);
     }
-    if other_stack {
-        // Could be a register that holds anything: the return address must follow a call.
-        if !stack.follows_call(pc) {
-            return Err(WalkEnd::NoRows);
-        }
-        position.stacks += 1;
+    // The register could hold anything: the return address must follow a call.
+    if !stack.follows_call(pc).unwrap_or(!other_stack) {
+        return Err(WalkEnd::NoRows);
     }
+    position.stacks += u32::from(other_stack);
     *at = Registers { pc, sp: fp.wrapping_add(16), fp: caller_fp, lr: 0, exact: 0 };
     position.guessed = 1;
     Ok(())

@@ -48,7 +48,7 @@ impl<M: Memory> Stack for UserStack<'_, M> {
     }
 
     #[inline(always)]
-    fn follows_call(&mut self, return_address: u64) -> bool {
-        call_site::follows_call(self.memory, return_address)
+    fn follows_call(&mut self, return_address: u64) -> Option<bool> {
+        Some(call_site::follows_call(self.memory, return_address))
     }
 }

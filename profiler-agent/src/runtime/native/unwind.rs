@@ -54,9 +54,8 @@ impl Stack for Copied<'_> {
         Some(u64::from_ne_bytes(*self.bytes.get(at..)?.first_chunk()?))
     }
 
-    /// The code is not at hand, so what needs this evidence is not believed.
-    fn follows_call(&mut self, _return_address: u64) -> bool {
-        false
+    fn follows_call(&mut self, _return_address: u64) -> Option<bool> {
+        None
     }
 }
 
@@ -152,8 +151,8 @@ mod tests {
         let rules = [Rule::new(Cfa::Sp, -1), Rule::new(Cfa::Fp, 2), Rule::UNSUPPORTED];
         for (what, pc, fp, end) in [
             ("below the stack pointer", CODE, 0, WalkEnd::BadRow),
-            ("a frame pointer that is none", CODE + 0x10, 5, WalkEnd::BadRow),
-            ("a frame pointer elsewhere", CODE + 0x10, 0x1000, WalkEnd::BadRow),
+            ("a frame pointer that is none", CODE + 0x10, 5, WalkEnd::NoRows),
+            ("a frame pointer elsewhere", CODE + 0x10, 0x1000, WalkEnd::NoRows),
             ("an unknown shape, no frame pointer", CODE + 0x20, 5, WalkEnd::NoRows),
             ("behind the rows, no frame pointer", CODE + 0x40, 0x1000, WalkEnd::NoRows),
             ("no mapping", 0x1000, 0, WalkEnd::NotReady),
