@@ -1,7 +1,7 @@
 //! Programs with frame pointers: every sample has the whole chain, from the entry point to the leaf.
 
 use profiler_tests::agent::{self, Recording};
-use profiler_tests::chain::{Expected, Wholeness};
+use profiler_tests::chain::{ANY, Expected, Wholeness};
 use profiler_tests::program::Program;
 use profiler_tests::workload::{self, Workload};
 
@@ -32,7 +32,7 @@ fn assert_whole(workload: &Workload, args: &[&str], expected: &Expected<'_>) {
 
 /// `entry → step × depth`, and the leaves that may follow.
 fn chain<'a>(entry: &'a str, step: &'a str, depth: usize, leaves: &[&[&'a str]]) -> Expected<'a> {
-    let mut outer = vec![entry];
+    let mut outer = vec![ANY, entry];
     outer.extend(std::iter::repeat_n(step, depth));
     Expected { outer, leaves: leaves.iter().map(|leaf| leaf.to_vec()).collect() }
 }
@@ -111,8 +111,10 @@ fn functions_that_are_entered_or_left_keep_their_caller() {
         &["tiny_loop", "tiny_second"],
         &["tiny_loop", "tiny_third"],
     ];
-    let expected =
-        Expected { outer: vec!["main"], leaves: leaves.iter().map(|leaf| leaf.to_vec()).collect() };
+    let expected = Expected {
+        outer: vec![ANY, "main"],
+        leaves: leaves.iter().map(|leaf| leaf.to_vec()).collect(),
+    };
     assert_whole(&workload::TINY, &[], &expected);
 }
 

@@ -24,3 +24,4 @@ mod off_cpu;
 mod readers;
 mod short_lived;
 mod wall;
+mod whole;

@@ -120,3 +120,10 @@ impl SpawnerTruth {
             .sum()
     }
 }
+
+/// What `family` prints.
+#[derive(Debug, serde::Deserialize)]
+pub struct FamilyTruth {
+    /// CPU time of all children.
+    pub children_ns: u64,
+}

@@ -1,12 +1,16 @@
 //! The programs under `tests/workloads`: what each is compiled with, and the compiling.
 //!
-//! The flags are part of a workload: they keep frame pointers and forbid what would remove a frame
-//! that the tests expect.
+//! The flags are part of a workload: they keep frame pointers, unless it is built another [`way`], and
+//! forbid what would remove a frame that the tests expect.
+
+pub mod way;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+
+use way::Way;
 
 /// The language of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub enum Language {
     Rust,
     /// Go, which keeps frame pointers by itself.
     Go,
+    /// Go that calls C.
+    Cgo,
 }
 
 /// A program with known stacks.
@@ -30,23 +36,46 @@ pub struct Workload {
     pub source: &'static str,
     /// Its language.
     pub language: Language,
+    /// How it is built.
+    pub way: Way,
+}
+
+const fn workload(name: &'static str, source: &'static str, language: Language) -> Workload {
+    Workload { name, source, language, way: way::FRAME_POINTERS }
 }
 
 const fn c(name: &'static str, source: &'static str) -> Workload {
-    Workload { name, source, language: Language::C }
+    workload(name, source, Language::C)
 }
 
 /// A chain of calls of known depth, in C.
 pub const CHAIN: Workload = c("chain", "chain.c");
 /// The same in C++.
-pub const CHAIN_CPP: Workload =
-    Workload { name: "chain_cpp", source: "chain.cpp", language: Language::Cpp };
+pub const CHAIN_CPP: Workload = workload("chain_cpp", "chain.cpp", Language::Cpp);
 /// The same in Rust.
-pub const CHAIN_RUST: Workload =
-    Workload { name: "chain_rust", source: "chain.rs", language: Language::Rust };
+pub const CHAIN_RUST: Workload = workload("chain_rust", "chain.rs", Language::Rust);
 /// The same in Go.
-pub const CHAIN_GO: Workload =
-    Workload { name: "chain_go", source: "chain.go", language: Language::Go };
+pub const CHAIN_GO: Workload = workload("chain_go", "chain.go", Language::Go);
+/// The same in Go, with a leaf in C.
+pub const CHAIN_CGO: Workload = workload("chain_cgo", "chain_cgo.go", Language::Cgo);
+/// A chain that throws from its end to its beginning, again and again.
+pub const EXCEPTIONS: Workload = workload("exceptions", "exceptions.cpp", Language::Cpp);
+/// Functions that align or grow their stack.
+pub const ALIGNED: Workload = c("aligned", "aligned.c");
+/// Functions in assembly.
+pub const ASSEMBLY: Workload = c("assembly", "assembly.c");
+/// Signal handlers that work.
+pub const SIGNALS: Workload = c("signals", "signals.c");
+/// Stacks that do not begin at the program's entry point.
+pub const STACKS: Workload = c("stacks", "stacks.c");
+/// A loop over `clock_gettime`.
+pub const CLOCK: Workload = c("clock", "clock.c");
+/// A program that loads [`PLUGIN`].
+pub const LOADER: Workload = c("loader", "loader.c");
+/// A library to load.
+pub const PLUGIN: Workload = c("plugin.so", "plugin.c").built(way::SHARED);
+/// Children by fork, vfork, posix_spawn and exec.
+pub const FAMILY: Workload = c("family", "family.c");
 /// Functions of a few instructions.
 pub const TINY: Workload = c("tiny", "tiny.c");
 /// Two paths at 75:25.
@@ -68,21 +97,8 @@ pub const CROWD: Workload = c("crowd", "crowd.c");
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");
 
-/// Every workload.
-pub const ALL: &[Workload] = &[
-    CHAIN, CHAIN_CPP, CHAIN_RUST, CHAIN_GO, TINY, SPLIT, BLOCKER, HANGER, SPINNER, SPAWNER,
-    SATURATE, SWITCHER, CROWD, MAPPER,
-];
-
-/// How a C compiler is told to keep every frame.
-const KEEP_FRAMES: &[&str] = &[
-    "-O2",
-    "-g",
-    "-fno-omit-frame-pointer",
-    "-mno-omit-leaf-frame-pointer",
-    "-fno-optimize-sibling-calls",
-    "-pthread",
-];
+/// What every C compiler is told.
+const COMMON_FLAGS: &[&str] = &["-g", "-fno-optimize-sibling-calls", "-pthread"];
 
 /// What builds workloads, and for which machine.
 #[derive(Clone, Debug)]
@@ -107,6 +123,20 @@ impl Toolchain {
 }
 
 impl Workload {
+    /// The same program, built another way.
+    #[must_use]
+    pub const fn built(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    /// The name of its binary.
+    pub fn file_name(&self) -> String {
+        match self.way.name {
+            "" => self.name.to_owned(),
+            way => format!("{}-{way}", self.name),
+        }
+    }
+
     /// Builds it for this machine, if its source is newer; returns the binary.
     pub fn build(&self) -> Result<PathBuf> {
         self.build_with(&Toolchain::native())
@@ -116,57 +146,58 @@ impl Workload {
     pub fn build_with(&self, toolchain: &Toolchain) -> Result<PathBuf> {
         let sources = repository().join("tests/workloads");
         let source = sources.join(self.source);
-        let binary = toolchain.directory.join(self.name);
-        let newest = [&source, &sources.join("common.h"), &sources.join("../src/workload.rs")]
-            .map(|path| modified(path));
+        let name = self.file_name();
+        let binary = toolchain.directory.join(&name);
+        let ours = ["common.h", "../src/workload.rs", "../src/workload/way.rs"];
+        let mut newest = vec![modified(&source)];
+        newest.extend(ours.map(|path| modified(&sources.join(path))));
         if newest.iter().all(|source| source.is_some() && *source < modified(&binary)) {
             return Ok(binary);
         }
         std::fs::create_dir_all(&toolchain.directory)?;
         // A test that runs beside this one never sees half a binary.
-        let fresh = tempfile::Builder::new().prefix(self.name).tempdir_in(&toolchain.directory)?;
-        let output = fresh.path().join(self.name);
+        let fresh = tempfile::Builder::new().prefix(&name).tempdir_in(&toolchain.directory)?;
+        let output = fresh.path().join(&name);
         let mut command = self.compiler(toolchain, &source, &output);
         let status = command.status().with_context(|| {
             format!("cannot run {:?}: it builds {}", command.get_program(), self.source)
         })?;
         if !status.success() {
-            bail!("cannot build {}: {status}", self.source);
+            bail!("cannot build {name} of {}: {status}", self.source);
         }
         std::fs::rename(&output, &binary)?;
         Ok(binary)
     }
 
     fn compiler(&self, toolchain: &Toolchain, source: &Path, output: &Path) -> Command {
-        let mut command;
+        let mut command = Command::new(self.program(toolchain));
         match self.language {
             Language::C | Language::Cpp => {
-                let program = match self.language {
-                    Language::Cpp => toolchain.cc.replace("gcc", "g++"),
-                    _ => toolchain.cc.clone(),
-                };
-                command = Command::new(program);
-                command.args(KEEP_FRAMES);
+                command.args(COMMON_FLAGS).args(self.way.c_flags);
                 if toolchain.is_static {
                     command.arg("-static");
                 }
-                command.arg("-o").arg(output).arg(source);
             }
             Language::Rust => {
-                command = Command::new("rustc");
-                command
-                    .args(["--edition", "2024", "--crate-name", self.name, "-O", "-g"])
-                    .args(["-C", "force-frame-pointers=yes"])
-                    .arg("-o")
-                    .arg(output)
-                    .arg(source);
+                command.args(["--edition", "2024", "--crate-name", self.name, "-g"]);
+                command.args(self.way.rust_flags);
             }
-            Language::Go => {
-                command = Command::new("go");
-                command.args(["build", "-o"]).arg(output).arg(source).env("CGO_ENABLED", "0");
+            Language::Go | Language::Cgo => {
+                let uses_c = if self.language == Language::Cgo { "1" } else { "0" };
+                command.env("CGO_ENABLED", uses_c).arg("build");
             }
         }
+        command.arg("-o").arg(output).arg(source);
         command
+    }
+
+    fn program(&self, toolchain: &Toolchain) -> String {
+        match self.language {
+            Language::C => self.way.cc.unwrap_or(&toolchain.cc).to_owned(),
+            Language::Cpp => toolchain.cc.replace("gcc", "g++"),
+            Language::Rust => "rustc".to_owned(),
+            Language::Go | Language::Cgo => "go".to_owned(),
+        }
     }
 }
 

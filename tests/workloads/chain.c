@@ -1,9 +1,8 @@
-// chain DEPTH [burn|read|syscall]: main → descend × DEPTH → a leaf that runs until it is killed.
+// chain DEPTH [burn|read|syscall|all]: main → descend × DEPTH → a leaf that runs until it is killed.
 //
-// burn computes; read loops over libc's read(); syscall reads without libc.
+// burn computes; read loops over libc's read(); syscall reads without libc; all does and waits.
 
 #include "common.h"
-#include <fcntl.h>
 
 static volatile uint64_t sink;
 static int zero;
@@ -27,6 +26,8 @@ NOINLINE void syscall_loop(void) {
         sink += (uint64_t)raw_syscall(SYS_read, zero, (long)buffer, sizeof buffer, 0);
 }
 
+NOINLINE void all(void) { every_kind(); }
+
 NOINLINE uint64_t descend(uint64_t depth, void (*leaf)(void)) {
     if (depth == 1)
         leaf();
@@ -40,6 +41,9 @@ int main(int argc, char **argv) {
     start();
     zero = open("/dev/zero", O_RDONLY);
     descend(strtoull(argc > 1 ? argv[1] : "10", NULL, 10),
-            !strcmp(leaf, "read") ? read_loop : !strcmp(leaf, "syscall") ? syscall_loop : burn);
+            !strcmp(leaf, "read")      ? read_loop
+            : !strcmp(leaf, "syscall") ? syscall_loop
+            : !strcmp(leaf, "all")     ? all
+                                       : burn);
     return 0;
 }

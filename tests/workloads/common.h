@@ -7,6 +7,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -79,4 +80,19 @@ INLINE void start(void) { alarm(300); }
 INLINE void ready(void) {
     printf("ready\n");
     fflush(stdout);
+}
+
+// Computes, calls the kernel and sleeps in turn, all in the calling function itself: what a recording
+// can see of one function.
+INLINE void every_kind(void) {
+    static char buffer[1 << 14];
+    static volatile uint64_t result;
+    long zero = raw_syscall(SYS_openat, AT_FDCWD, (long)"/dev/zero", O_RDONLY, 0);
+    ready();
+    for (;;) {
+        result = result + spin(200000);
+        for (int i = 0; i < 50; i++)
+            raw_syscall(SYS_read, zero, (long)buffer, sizeof buffer, 0);
+        raw_sleep_ns(200000);
+    }
 }

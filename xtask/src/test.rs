@@ -12,6 +12,9 @@ use crate::sh;
 const NEEDS: &[Need] = &[
     Need { program: "gcc", package: "gcc" },
     Need { program: "g++", package: "g++" },
+    Need { program: "ld.lld", package: "lld" },
+    Need { program: "ld.gold", package: "binutils" },
+    Need { program: "musl-gcc", package: "musl-tools" },
     Need { program: "go", package: "golang-go" },
     Need { program: "bpftool", package: "bpftool" },
     Need { program: "setpriv", package: "util-linux" },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use profiler_tests::agent::{self, Recording};
-use profiler_tests::chain::Expected;
+use profiler_tests::chain::{ANY, Expected};
 use profiler_tests::program::{BlockerTruth, Program, truth};
 use profiler_tests::wait;
 
@@ -73,7 +73,7 @@ fn chain_is_whole(depth: usize, mode: &str, leaf: &str) -> Result<()> {
     let program = Program::start_binary(&workload("chain"), &[&depth.to_string(), mode])?;
     let pid = program.pid().to_string();
     let recording = agent::record(&["--pid", &pid, "--frequency", "49", "--duration", "4s"])?;
-    let mut outer = vec!["main"];
+    let mut outer = vec![ANY, "main"];
     outer.extend(std::iter::repeat_n("descend", depth));
     let expected = Expected { outer, leaves: vec![vec![leaf]] };
     let wholeness = expected.judge(&recording.stacks, "samples");

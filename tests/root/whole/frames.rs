@@ -1,0 +1,33 @@
+//! Functions whose frames are not of the common shape.
+
+use profiler_tests::workload::{ALIGNED, ASSEMBLY, way};
+
+use super::*;
+
+/// Functions that align their stack, or make room on it as they go.
+#[test]
+fn aligned_and_grown() {
+    const LEVELS: usize = 20;
+    assert_whole(&[way::O0, way::O2, way::OS, way::O3].map(|way| {
+        let mut outer = [&START[..], &["main"]].concat();
+        outer.extend(["descend", "aligned", "grown", "both"].repeat(LEVELS));
+        let expected = Expected { outer, leaves: vec![vec!["all"]] };
+        Case::new(ALIGNED.built(way), &[&LEVELS.to_string()], one_of(vec![expected]))
+    }));
+}
+
+#[test]
+fn in_assembly() {
+    let outer = [&START[..], &["main", "outer"]].concat();
+    let whole = |function| Expected { outer: outer.clone(), leaves: vec![vec![function, "all"]] };
+    // Nothing can be known of what called it; a frame that is not there must not be shown.
+    let cut = Expected { outer: vec![NO_ROWS, "bare"], leaves: vec![vec!["all"]] };
+    let cases = [("described", whole("described")), ("framed", whole("framed")), ("bare", cut)];
+    let case = |(function, expected)| {
+        Case::new(ASSEMBLY.built(way::O2), &[function], one_of(vec![expected]))
+    };
+    assert_whole(&cases.map(case));
+}
+
+/// How a stack is cut in the program with the functions in assembly.
+const NO_ROWS: &str = "[truncated: no unwind rows in assembly-O2]";
