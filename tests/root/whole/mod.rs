@@ -2,6 +2,7 @@
 //! order and without an invented frame, on and off CPU.
 
 mod c;
+mod compiling;
 mod frames;
 mod languages;
 mod processes;
