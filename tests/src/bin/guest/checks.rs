@@ -14,6 +14,10 @@ use profiler_tests::wait;
 /// factor of three, and the limit of all of them is a million.
 const VERIFIED_LIMIT: u64 = 300_000;
 
+/// Programs that every kernel has: two for samples and two for switches, one for births and one for
+/// other programs that a process runs.
+const PROGRAMS: usize = 6;
+
 /// A check, and what it is called.
 pub type Check = (&'static str, fn() -> Result<()>);
 
@@ -43,7 +47,7 @@ fn programs_load() -> Result<()> {
     let read = wait::until("the agent's programs", Duration::from_secs(60), || {
         ensure!(child.try_wait()?.is_none(), "the agent ended");
         let sizes = verified_instructions(child.id())?;
-        Ok((sizes.len() >= 3).then_some(sizes))
+        Ok((sizes.len() >= PROGRAMS).then_some(sizes))
     });
     let _ = child.kill();
     child.wait()?;
