@@ -104,6 +104,10 @@ pub struct Settings {
     pub blocks_per_tick: u32,
     /// `task_struct.mm`, 0 where it is not known.
     pub task_mm: u32,
+    /// Bytes of the ring, so that the programs need not ask for it.
+    pub ring_bytes: u32,
+    /// Padding.
+    pub _pad: u32,
     /// Shorter blocks are only counted, ns.
     pub min_block_ns: u64,
     /// Cgroups that are wanted.
@@ -141,6 +145,8 @@ impl Settings {
         comm_count: 0,
         blocks_per_tick: 0,
         task_mm: 0,
+        ring_bytes: 0,
+        _pad: 0,
         min_block_ns: 0,
         cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
         comms: [[0; COMM_LEN]; MAX_FILTERS],
@@ -150,7 +156,7 @@ impl Settings {
 /// Length of the rate limit's tick: 100 ms, in nanoseconds.
 pub const TICK_NS: u64 = 100_000_000;
 
-const _: () = assert!(size_of::<Settings>() == 26 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
+const _: () = assert!(size_of::<Settings>() == 28 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C), no implicit padding (asserted above), any bits are valid.

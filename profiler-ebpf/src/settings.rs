@@ -67,6 +67,8 @@ numbers! {
     max_user_frames: u32;
     /// Kept blocks in a tick of a CPU; 0 for no limit.
     blocks_per_tick: u32;
+    /// Bytes of the ring.
+    ring_bytes: u32;
     /// Shortest block that is shown, ns.
     min_block_ns: u64;
     /// How many cgroups are wanted; 0 for all.

@@ -58,6 +58,11 @@ impl MapSizes {
         }
     }
 
+    /// Bytes of the ring.
+    pub fn ring_bytes(self) -> u32 {
+        self.ring_bytes
+    }
+
     /// Tells the loader.
     pub fn apply(self, loader: &mut EbpfLoader<'_>) {
         loader

@@ -66,7 +66,7 @@ impl Opening {
         let features = Features::probe(plan)?;
         tracing::debug!(?features);
         limits::raise(features.version);
-        let settings = settings(plan, &features)?;
+        let mut settings = settings(plan, &features)?;
         phases.end("features");
 
         let cpus = system::online_cpus()?;
@@ -77,6 +77,7 @@ impl Opening {
 
         let (threads, processes) = (system::thread_count()?, system::process_count()?);
         let sizes = MapSizes::new(plan.event, cpus.len(), threads, processes);
+        settings.ring_bytes = sizes.ring_bytes();
         let (mut object, maps, ring) = Object::create(&settings, sizes, plan.bpf_log, &features)?;
         waiter.add(ring.descriptor())?;
         let tables = object.take_tables()?;

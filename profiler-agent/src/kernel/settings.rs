@@ -41,6 +41,9 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         comm_count: plan.comms.len().min(MAX_FILTERS) as u32,
         blocks_per_tick: blocks_per_tick(plan.blocks_per_second),
         task_mm: layout.mm,
+        // Known with the sizes of the maps.
+        ring_bytes: 0,
+        _pad: 0,
         min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
         cgroups: cgroups(plan)?,
         comms: comms(plan),
