@@ -208,7 +208,7 @@ impl<'scope> Line<'scope> {
 }
 
 /// A stack without frames, to ask whose a thread is.
-fn nameless(pid: u32, tid: u32) -> RawStack {
+pub(super) fn nameless(pid: u32, tid: u32) -> RawStack {
     RawStack {
         time_ns: 0,
         pid,

@@ -73,24 +73,14 @@ mod tests {
     use profiler_common::native::step::Registers;
     use profiler_common::walk::WalkEnd;
 
+    use super::super::line::nameless;
     use super::*;
     use crate::model::frame::Marker;
     use crate::model::observation::{Activity, ThreadInfo};
 
     fn begun() -> Begun {
-        let raw = RawStack {
-            time_ns: 1,
-            pid: 1,
-            tid: 1,
-            cpu: 0,
-            cgroup_id: 0,
-            comm: [0; 16],
-            user: vec![0x1000],
-            kernel: Vec::new(),
-            user_end: WalkEnd::NotReady,
-            kernel_end: WalkEnd::Absent,
-            rest: None,
-        };
+        let user_end = WalkEnd::NotReady;
+        let raw = RawStack { user: vec![0x1000], user_end, ..nameless(1, 1) };
         let stack = Arc::from([Frame::Marker(Marker::UserTruncated(WalkEnd::NotReady))]);
         Begun { raw, space: Space::default(), stack }
     }
