@@ -46,7 +46,9 @@ fn programs_load() -> Result<()> {
         .spawn()?;
     let read = wait::until("the agent's programs", Duration::from_secs(60), || {
         ensure!(child.try_wait()?.is_none(), "the agent ended");
-        let sizes = verified_instructions(child.id())?;
+        // Programs are attached when all are loaded, the largest as well.
+        let attached = descriptors(child.id())?.iter().any(|info| info.contains("link_type:"));
+        let sizes = if attached { verified_instructions(child.id())? } else { Vec::new() };
         Ok((sizes.len() >= PROGRAMS).then_some(sizes))
     });
     let _ = child.kill();
@@ -61,16 +63,24 @@ fn programs_load() -> Result<()> {
 
 /// For each program that a process holds, what `/proc` says of its verification (from 5.16 on).
 fn verified_instructions(pid: u32) -> Result<Vec<Option<u64>>> {
-    let mut sizes = Vec::new();
+    let programs = descriptors(pid)?.into_iter().filter(|info| info.contains("prog_id:"));
+    // A link names its program as well, and nothing of its verification.
+    let programs = programs.filter(|info| !info.contains("link_type:"));
+    let size = |info: String| {
+        let size = info.lines().find_map(|line| line.strip_prefix("verified_insns:"));
+        size.and_then(|size| size.trim().parse().ok())
+    };
+    Ok(programs.map(size).collect())
+}
+
+/// What `/proc` says of each descriptor of a process.
+fn descriptors(pid: u32) -> Result<Vec<String>> {
+    let mut all = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed while we look.
-        let Ok(info) = std::fs::read_to_string(entry?.path()) else { continue };
-        if info.contains("prog_id:") {
-            let size = info.lines().find_map(|line| line.strip_prefix("verified_insns:"));
-            sizes.push(size.and_then(|size| size.trim().parse().ok()));
-        }
+        // One may be closed while we look.
+        all.extend(std::fs::read_to_string(entry?.path()));
     }
-    Ok(sizes)
+    Ok(all)
 }
 
 fn chain_is_whole(depth: usize, mode: &str, leaf: &str) -> Result<()> {
