@@ -54,7 +54,7 @@ pub const USER_FRAMES_DEEP: u32 = 512;
 pub const FRAME_ADDRESS: u64 = (1 << 56) - 1;
 
 /// Bit of a user frame's word: the address is where the thread was, not where it would return to. So is
-/// that of the innermost frame, and of one that a signal interrupted.
+/// that of the innermost frame, unless it made a system call, and of one that a signal interrupted.
 pub const FRAME_EXACT: u64 = 1 << 63;
 
 /// Bit of a user frame's word: it was found by a frame pointer where there were no unwind rows.

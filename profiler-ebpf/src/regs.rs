@@ -24,6 +24,9 @@ pub struct UserRegs {
     pub lr: u64,
     /// The thread runs 32-bit code: its frames have another shape.
     pub compat: bool,
+    /// 0 where the thread is in a system call: `pc` is then behind the instruction that made it, which may
+    /// be the last of its function, as in a signal's `__restore_rt`. 1 otherwise.
+    pub exact: u64,
 }
 
 /// What is known of a thread's user side.
@@ -50,7 +53,7 @@ fn x86(cs: u64, pc: u64, sp: u64, fp: u64, rbx: u64) -> Option<UserRegs> {
     if cs & X86_USER != X86_USER {
         return None;
     }
-    Some(UserRegs { pc, sp, fp, lr: rbx, compat: cs & 0xffff == X86_USER32 })
+    Some(UserRegs { pc, sp, fp, lr: rbx, compat: cs & 0xffff == X86_USER32, exact: 1 })
 }
 
 #[inline(always)]
@@ -58,7 +61,29 @@ fn arm(pstate: u64, pc: u64, sp: u64, fp: u64, lr: u64) -> Option<UserRegs> {
     if pstate & ARM_LEVEL != 0 {
         return None;
     }
-    Some(UserRegs { pc, sp, fp, lr, compat: pstate & ARM_32 != 0 })
+    Some(UserRegs { pc, sp, fp, lr, compat: pstate & ARM_32 != 0, exact: 1 })
+}
+
+impl UserRegs {
+    /// With what tells whether the thread is in a system call.
+    #[inline(always)]
+    fn entered(self, by_system_call: bool) -> Self {
+        Self { exact: u64::from(!by_system_call), ..self }
+    }
+}
+
+/// Whether x86-64's kernel was entered by a system call: only then does `orig_ax` hold a number that is
+/// not negative, and the instruction has left its return address in rcx. A thread that has just executed
+/// another program has nothing in any register.
+#[inline(always)]
+fn x86_system_call(orig_ax: u64, rcx: u64) -> bool {
+    (orig_ax as i64) >= 0 && rcx != 0
+}
+
+/// Whether arm64's kernel was: `syscallno` is -1 (`NO_SYSCALL`, an `s32`) if not.
+#[inline(always)]
+fn arm_system_call(syscallno: u64) -> bool {
+    (syscallno as i32) >= 0
 }
 
 /// The registers at which the clock hit; `None` where it hit the kernel.
@@ -98,12 +123,16 @@ pub fn of_task_regs(regs: *const c_void) -> UserSide {
     let found = if settings::is_arm() {
         let pstate = load!(u64, regs, "264");
         let (pc, sp) = (load!(u64, regs, "256"), load!(u64, regs, "248"));
+        let in_call = arm_system_call(load!(u32, regs, "280"));
         arm(pstate, pc, sp, load!(u64, regs, "232"), load!(u64, regs, "240"))
+            .map(|regs| regs.entered(in_call))
     } else {
         // 2 bytes: newer kernels make a union of `cs`, whose first member is no longer.
         let cs = load!(u16, regs, "136");
         let (pc, sp) = (load!(u64, regs, "128"), load!(u64, regs, "152"));
+        let in_call = x86_system_call(load!(u64, regs, "120"), load!(u64, regs, "88"));
         x86(cs, pc, sp, load!(u64, regs, "32"), load!(u64, regs, "40"))
+            .map(|regs| regs.entered(in_call))
     };
     found.map_or(UserSide::Absent, UserSide::At)
 }
@@ -120,17 +149,19 @@ fn of_kernel_stack(scratch: &mut Scratch) -> UserSide {
     let regs = stack.wrapping_add(settings::stack_regs().into());
     let saved = &mut scratch.saved_regs;
     let found = if settings::is_arm() {
-        // regs[29], regs[30], sp, pc, pstate
-        if !read_kernel(&raw mut saved[0], 40, regs.wrapping_add(232)) {
+        // regs[29], regs[30], sp, pc, pstate, orig_x0, syscallno
+        if !read_kernel(&raw mut saved[0], 56, regs.wrapping_add(232)) {
             return UserSide::Unknown;
         }
         arm(saved[4], saved[3], saved[2], saved[0], saved[1])
+            .map(|regs| regs.entered(arm_system_call(saved[6])))
     } else {
-        // rbp, rbx .. rip, cs, eflags, rsp
+        // rbp, rbx .. rcx .. orig_ax, rip, cs, eflags, rsp
         if !read_kernel(&raw mut saved[0], 128, regs.wrapping_add(32)) {
             return UserSide::Unknown;
         }
         x86(saved[13], saved[12], saved[15], saved[0], saved[1])
+            .map(|regs| regs.entered(x86_system_call(saved[11], saved[7])))
     };
     found.map_or(UserSide::Absent, UserSide::At)
 }

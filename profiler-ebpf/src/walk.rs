@@ -45,7 +45,7 @@ impl Walk {
         put(&mut position.at.sp, regs.sp);
         put(&mut position.at.fp, regs.fp);
         put(&mut position.at.lr, regs.lr);
-        put(&mut position.at.exact, 1);
+        put(&mut position.at.exact, regs.exact);
         if regs.compat {
             // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
             put(&mut position.at.fp, step::UNKNOWN);

@@ -1,7 +1,8 @@
-// assembly described|framed|bare: main → outer → one of the functions in assembly below → all.
+// assembly described|framed|bare|last: main → outer → one of the functions in assembly below → all.
 //
 // described moves the stack pointer and says so (CFI); framed says nothing, but keeps a frame pointer;
-// bare does neither: nothing can be known of its caller. `outer` uses the frame pointer's register for
+// bare does neither: nothing can be known of its caller. last calls the kernel, for ever, by the last
+// instruction that its CFI describes, as signal trampolines and clone() do. `outer` uses the frame pointer's register for
 // something else: the address of words on the stack that look like a frame.
 
 #include "common.h"
@@ -9,6 +10,7 @@
 void described(void (*leaf)(void));
 void framed(void (*leaf)(void));
 void bare(void (*leaf)(void));
+void last(void (*leaf)(void));
 
 #if defined(__x86_64__)
 __asm__(".text\n"
@@ -43,7 +45,20 @@ __asm__(".text\n"
         "    call *%rdi\n"
         "    add $4104, %rsp\n"
         "    ret\n"
-        ".size bare, . - bare\n");
+        ".size bare, . - bare\n"
+        ".type last, @function\n"
+        "last:\n"
+        "    .cfi_startproc\n"
+        "    sub $0x20008, %rsp\n"
+        "    .cfi_adjust_cfa_offset 0x20008\n"
+        "0:  mov $318, %eax\n" // getrandom(buffer, its size, 0)
+        "    mov %rsp, %rdi\n"
+        "    mov $0x20000, %esi\n"
+        "    xor %edx, %edx\n"
+        "    syscall\n"
+        "    .cfi_endproc\n"
+        "    jmp 0b\n"
+        ".size last, . - last\n");
 #else
 #error "this processor has no such functions yet"
 #endif
@@ -65,6 +80,11 @@ NOINLINE void outer(void (*middle)(void (*)(void))) {
 int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "described";
     start();
-    outer(!strcmp(how, "framed") ? framed : !strcmp(how, "bare") ? bare : described);
+    if (!strcmp(how, "last"))
+        ready();
+    outer(!strcmp(how, "framed") ? framed
+          : !strcmp(how, "bare") ? bare
+          : !strcmp(how, "last") ? last
+                                 : described);
     return 0;
 }

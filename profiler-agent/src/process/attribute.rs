@@ -61,7 +61,7 @@ fn push_user(
     frames: &mut Vec<Frame>,
 ) -> (u64, WalkEnd) {
     let mut unmapped = 0;
-    for (depth, address) in user_places(&raw.user).enumerate() {
+    for (depth, address) in raw.user.iter().map(|word| user_place(*word)).enumerate() {
         let frame = match lookup(space, address) {
             Some(Mapping { code: Code::Generated, .. }) => Frame::Jit { map: jit(), address },
             Some(mapping @ Mapping { code: Code::Binary(binary), .. }) => {
@@ -88,12 +88,10 @@ fn kernel_places(addresses: &[u64]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Likewise. A signal may have interrupted a function anywhere in the stack.
-fn user_places(words: &[u64]) -> impl Iterator<Item = u64> {
-    words.iter().enumerate().map(|(depth, word)| {
-        let is_exact = depth == 0 || word & FRAME_EXACT != 0;
-        (word & FRAME_ADDRESS).wrapping_sub(u64::from(!is_exact))
-    })
+/// Likewise. A signal may have interrupted a function anywhere in the stack, and a thread that is in a
+/// system call returns behind the instruction that made it.
+fn user_place(word: u64) -> u64 {
+    (word & FRAME_ADDRESS).wrapping_sub(u64::from(word & FRAME_EXACT == 0))
 }
 
 #[cfg(test)]

@@ -29,5 +29,14 @@ fn in_assembly() {
     assert_whole(&cases.map(case));
 }
 
+/// While the kernel works, the thread stands behind the instruction that called it: outside of what the
+/// CFI describes, where nothing follows.
+#[test]
+fn in_a_system_call_by_the_last_instruction() {
+    let outer = [&START[..], &["main", "outer"]].concat();
+    let whole = one_of(vec![Expected { outer, leaves: vec![vec!["last"]] }]);
+    assert_whole(&[Case::new(ASSEMBLY.built(way::O2), &["last"], whole).busy()]);
+}
+
 /// How a stack is cut in the program with the functions in assembly.
 const NO_ROWS: &str = "[truncated: no unwind rows in assembly-O2]";

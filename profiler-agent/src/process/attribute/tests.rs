@@ -51,7 +51,7 @@ fn resolved(
 #[test]
 fn only_return_addresses_are_one_less() {
     let (frames, unmapped) = resolved(
-        &[0x1010, 0x1010, 0x5008, 0x9000, 0x1010],
+        &[0x1010 | FRAME_EXACT, 0x1010, 0x5008, 0x9000, 0x1010],
         WalkEnd::Complete,
         &[0xffff_8000, 0xffff_9000],
         WalkEnd::Complete,
@@ -70,7 +70,7 @@ fn only_return_addresses_are_one_less() {
 #[test]
 fn what_a_signal_interrupted_is_where_it_was() {
     let (frames, _) = resolved(
-        &[0x1010, 0x1020 | FRAME_EXACT, 0x1030 | FRAME_GUESSED],
+        &[0x1010 | FRAME_EXACT, 0x1020 | FRAME_EXACT, 0x1030 | FRAME_GUESSED],
         WalkEnd::Complete,
         &[],
         WalkEnd::Absent,
@@ -82,7 +82,8 @@ fn what_a_signal_interrupted_is_where_it_was() {
 #[test]
 fn a_call_at_the_end_of_a_mapping_belongs_to_it() {
     // 0x2000 is where the call would return to: outside, though the call is inside.
-    let (frames, _) = resolved(&[0x1000, 0x2000], WalkEnd::Complete, &[], WalkEnd::Absent);
+    let (frames, _) =
+        resolved(&[0x1000 | FRAME_EXACT, 0x2000], WalkEnd::Complete, &[], WalkEnd::Absent);
     assert_eq!(frames, [FrameKey::Native(7, 0x400), FrameKey::Native(7, 0x13ff)]);
 }
 
@@ -102,26 +103,27 @@ fn every_cut_is_marked_where_it_is() {
             vec![top, kernel(WalkEnd::DepthLimit), leaf, user(WalkEnd::BrokenChain)],
         ),
     ] {
-        assert_eq!(resolved(&[0x1000], user_end, &[8], kernel_end).0, want);
+        assert_eq!(resolved(&[0x1000 | FRAME_EXACT], user_end, &[8], kernel_end).0, want);
     }
 }
 
 #[test]
 fn a_cut_for_want_of_rows_names_the_binary() {
-    let cut = |end| resolved(&[0x1000], end, &[], WalkEnd::Absent).0[1];
+    let cut = |end| resolved(&[0x1000 | FRAME_EXACT], end, &[], WalkEnd::Absent).0[1];
     assert_eq!(cut(WalkEnd::NoRows), FrameKey::Truncated(WalkEnd::NoRows, 7));
     assert_eq!(
         cut(WalkEnd::DepthLimit),
         FrameKey::Marker(Marker::UserTruncated(WalkEnd::DepthLimit))
     );
-    let in_generated_code = resolved(&[0x5000], WalkEnd::NoRows, &[], WalkEnd::Absent).0[1];
+    let in_generated_code =
+        resolved(&[0x5000 | FRAME_EXACT], WalkEnd::NoRows, &[], WalkEnd::Absent).0[1];
     assert_eq!(in_generated_code, FrameKey::Marker(Marker::UserTruncated(WalkEnd::NoRows)));
 }
 
 #[test]
 fn wild_addresses() {
     let (frames, unmapped) =
-        resolved(&[FRAME_ADDRESS, 0, 1], WalkEnd::Complete, &[0, 0], WalkEnd::Absent);
+        resolved(&[FRAME_ADDRESS | FRAME_EXACT, 0, 1], WalkEnd::Complete, &[0, 0], WalkEnd::Absent);
     let want = [
         FrameKey::Kernel(0),
         FrameKey::Kernel(u64::MAX),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::stat::{major, minor};
-use profiler_common::walk::WalkEnd;
+use profiler_common::walk::{FRAME_EXACT, WalkEnd};
 
 use self::probe::{Probe, Workshop};
 use super::*;
@@ -25,7 +25,7 @@ fn stack(pid: u32, tid: u32, address: u64) -> RawStack {
         cpu: 0,
         cgroup_id: 1,
         comm: *b"probe\0\0\0\0\0\0\0\0\0\0\0",
-        user: vec![address],
+        user: vec![address | FRAME_EXACT],
         kernel: Vec::new(),
         user_end: WalkEnd::Complete,
         kernel_end: WalkEnd::Absent,
