@@ -15,7 +15,7 @@ mod unfinished;
 mod wanted;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ use crate::model::losses::Losses;
 use crate::model::names::Names;
 use crate::process::{self, Processes, ScanError};
 use crate::profile::{Limits, Window};
+use crate::runtime::native::CacheConfig;
 use crate::symbolize::{self, Symbolizer};
 
 /// Longest wait for the kernel; the timer on which the ring is read.
@@ -59,6 +60,8 @@ pub struct Config {
     pub symbolize: symbolize::Config,
     /// Bytes that unwinding may take, in the kernel and here.
     pub unwind_memory: u64,
+    /// Where unwind tables are kept for the next recording, if they are.
+    pub unwind_cache: Option<CacheConfig>,
     /// Limits of the window.
     pub window: Limits,
     /// End by itself after this time; `None`: only when told to.
@@ -117,11 +120,13 @@ pub fn record(
     stop: &watch::Receiver<bool>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Recording, RecordError> {
-    let desk = Desk::new(config.unwind_memory);
+    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref());
     std::thread::scope(|scope| {
         let (to_namer, from_collector) = sync_channel(NAMER_QUEUE);
-        let namer = scope.spawn(|| name_frames(config.symbolize.clone(), from_collector));
-        let collected = collect(config, stop, progress, (scope, &desk), to_namer);
+        let namer = spawn(scope, "name", || name_frames(config.symbolize.clone(), from_collector))?;
+        let desk = &desk;
+        let collect = move || collect(config, stop, progress, (scope, desk), to_namer);
+        let collected = join(spawn(scope, "collect", collect)?);
         let named = join(namer);
         let mut recording = collected?;
         recording.names = named.names;
@@ -129,6 +134,16 @@ pub fn record(
         recording.problems = named.problems;
         Ok(recording)
     })
+}
+
+/// Starts a thread whose name tools such as top show.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, RecordError> {
+    let builder = Builder::new().name(name.to_owned());
+    builder.spawn_scoped(scope, work).map_err(RecordError::Threads)
 }
 
 /// What a thread came to; its panic goes on here.
@@ -150,7 +165,7 @@ fn collect<'scope>(
     let mut processes = Processes::new(config.process.clone());
     let mut wanted = Wanted::new(&config.plan);
     std::thread::scope(|beside| {
-        let loading = beside.spawn(|| opening.load());
+        let loading = spawn(beside, "load", || opening.load())?;
         processes.scan()?;
         // An empty inbox takes what it is offered.
         let _ = preparer.offer(wanted.of(processes.take_changed()));

@@ -75,14 +75,6 @@ fn nothing_is_left_after_sigkill() {
     }
 }
 
-/// A number of the last line about the unwind tables in a log: `key=number`.
-#[track_caller]
-fn told(log: &str, key: &str) -> u64 {
-    let line = log.lines().rev().find(|line| line.contains("unwind tables")).expect(log);
-    let number = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-    number.and_then(|number| number.parse().ok()).expect(line)
-}
-
 #[test]
 fn of_thousands_of_short_processes_nothing_is_left_in_the_tables() {
     let _host = host::claim();
@@ -95,7 +87,8 @@ fn of_thousands_of_short_processes_nothing_is_left_in_the_tables() {
 
     let living = std::fs::read_dir("/proc").unwrap().flatten();
     let living = living.filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    let (processes, lists) = (told(&run.stderr, "processes"), told(&run.stderr, "list_bytes"));
+    let told = |key| run.told("unwind tables tables", key).unwrap();
+    let (processes, lists) = (told("processes"), told("list_bytes"));
     println!("{processes} lists of {lists} bytes for {living} processes that live");
     assert!(processes <= living as u64 + 20, "{processes} have a list, {living} live");
     // A list has 32 bytes for each mapping.

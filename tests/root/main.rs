@@ -23,5 +23,6 @@ mod leftovers;
 mod off_cpu;
 mod readers;
 mod short_lived;
+mod unwind_cache;
 mod wall;
 mod whole;

@@ -54,6 +54,17 @@ pub struct Run {
     pub stderr: String,
 }
 
+impl Run {
+    /// A number that the agent told in its log: `key=number`, in the last line that has these words.
+    pub fn told(&self, words: &str, key: &str) -> Result<u64> {
+        let line = self.stderr.lines().rev().find(|line| line.contains(words));
+        let line = line.with_context(|| format!("nothing about {words} in {}", self.stderr))?;
+        let number = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let number = number.and_then(|number| number.parse().ok());
+        number.with_context(|| format!("no number {key} in {line}"))
+    }
+}
+
 /// Runs the agent to its end.
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Result<Run> {
     finish(Command::new(binary()?).args(args))

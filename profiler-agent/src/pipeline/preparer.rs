@@ -11,8 +11,8 @@ use crate::kernel::system::run_soon;
 use crate::model::losses::Losses;
 use crate::model::space::{Finished, SpaceChange, Unfinished};
 use crate::model::tables::KernelTables;
-use crate::runtime::native::Limits;
 use crate::runtime::native::keeper::Keeper;
+use crate::runtime::native::{Cache, CacheConfig, CacheCounts, Limits};
 
 /// How the memory for unwinding is shared out, in 64ths: to the arena; to what is read of one large
 /// binary, and to the table that is made of it; the same for a small one.
@@ -27,9 +27,12 @@ const LAST_STACKS: Duration = Duration::from_secs(1);
 /// What the collector and the threads share.
 #[derive(Debug)]
 pub struct Desk {
+    begun: Instant,
     arena_bytes: u64,
     inbox: Inbox,
     queue: Queue,
+    /// The directory of the cache cannot be used.
+    cache_refused: bool,
     finished: Mutex<Vec<Finished>>,
     /// All that was offered is in the kernel's tables.
     settled: Mutex<bool>,
@@ -43,8 +46,8 @@ pub struct Preparer<'scope> {
 }
 
 impl Desk {
-    /// For a recording that may take so many bytes for unwinding.
-    pub fn new(budget_bytes: u64) -> Self {
+    /// For a recording that may take so many bytes for unwinding, and may keep tables on disk.
+    pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>) -> Self {
         let share = |parts| budget_bytes / 64 * parts;
         let limits = |bytes| Limits { section: bytes, table: bytes, ..Limits::default() };
         let memory = Memory {
@@ -52,10 +55,20 @@ impl Desk {
             small: limits(share(SMALL)),
             large: limits(share(LARGE)),
         };
+        let (cache, cache_refused) = match cache.cloned().map(Cache::open) {
+            None => (None, false),
+            Some(Ok(cache)) => (Some(cache), false),
+            Some(Err(error)) => {
+                tracing::warn!("unwind tables are not kept on disk: {error}");
+                (None, true)
+            }
+        };
         Self {
+            begun: Instant::now(),
             arena_bytes: share(ARENA),
             inbox: Inbox::default(),
-            queue: Queue::new(memory),
+            queue: Queue::new(memory, cache),
+            cache_refused,
             finished: Mutex::default(),
             settled: Mutex::new(false),
             has_settled: Condvar::new(),
@@ -143,9 +156,11 @@ impl Drop for Preparer<'_> {
 fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     run_soon();
     let mut end: Option<Instant> = None;
+    let (mut was_told, mut is_ready) = (false, false);
     loop {
         let mail = desk.inbox.take(keeper.patience(), end.is_some());
         let now = Instant::now();
+        was_told |= !mail.changes.is_empty();
         mail.changes.into_iter().for_each(|change| keeper.apply(change, now));
         for loaded in mail.loaded {
             keeper.loaded(loaded.table, loaded.parts, now);
@@ -156,6 +171,10 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         lock(&desk.finished).extend(keeper.take_finished());
         if !keeper.is_waiting() {
             desk.settle(true);
+            if was_told && !std::mem::replace(&mut is_ready, true) {
+                let after_ms = desk.begun.elapsed().as_millis() as u64;
+                tracing::info!(after_ms, "unwind tables of all processes are there");
+            }
         }
         if mail.over {
             let end = *end.get_or_insert(now + LAST_STACKS);
@@ -166,17 +185,22 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     }
     desk.queue.close();
     let held = keeper.held(Instant::now());
+    let CacheCounts { hits, misses, refused, evicted } = desk.queue.cached();
     tracing::info!(
         tables = held.tables,
         table_bytes = held.table_bytes,
         processes = held.processes,
         list_bytes = held.room.used.saturating_sub(held.table_bytes),
         mapped_bytes = held.room.mapped,
+        from_disk = hits,
+        made = misses,
         "unwind tables"
     );
     let mut losses = keeper.losses().clone();
     losses.add("unwind_tables_failed", desk.queue.failed());
     losses.add("unwind_tables_not_read_budget", desk.queue.too_large());
+    losses.add("unwind_cache_refused", refused + u64::from(desk.cache_refused));
+    losses.add("unwind_cache_evicted", evicted);
     losses
 }
 

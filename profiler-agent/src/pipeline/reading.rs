@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::inbox::{Inbox, Loaded};
 use crate::runtime::native::keeper::Job;
-use crate::runtime::native::{self, Limits, NoTable, Part};
+use crate::runtime::native::{self, Cache, CacheCounts, Limits, NoTable, Part};
 use crate::symbolize::fence;
 
 /// What a reader takes from the queue.
@@ -35,6 +35,8 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Queue {
     memory: Memory,
+    /// Tables of earlier recordings.
+    cache: Option<Cache>,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
 }
@@ -65,8 +67,8 @@ fn size_of_file(job: &Job) -> u64 {
 
 impl Queue {
     /// Empty.
-    pub fn new(memory: Memory) -> Self {
-        Self { memory, waiting: Mutex::default(), arrived: Condvar::new() }
+    pub fn new(memory: Memory, cache: Option<Cache>) -> Self {
+        Self { memory, cache, waiting: Mutex::default(), arrived: Condvar::new() }
     }
 
     /// Adds binaries.
@@ -104,6 +106,11 @@ impl Queue {
         self.lock().too_large
     }
 
+    /// What came of the cache, if there is one.
+    pub fn cached(&self) -> CacheCounts {
+        self.cache.as_ref().map(Cache::counts).unwrap_or_default()
+    }
+
     /// Reads until the queue is closed.
     pub fn serve(&self, reader: Reader, inbox: &Inbox) {
         while let Some(job) = self.take(reader) {
@@ -137,15 +144,15 @@ impl Queue {
         let file = binary.file.as_ref()?;
         let is_small = size_of_file(job) <= self.memory.small_file;
         let limits = if is_small { self.memory.small } else { self.memory.large };
-        match fence::guard(|| native::load(file, None, &limits)) {
-            Some(Ok(table)) => {
-                tracing::debug!(
-                    rows = table.report.rows,
-                    bytes = table.size(),
-                    took = ?begun.elapsed(),
-                    "unwind table of {}", binary.path
-                );
-                Some(table.parts)
+        let load = || match &self.cache {
+            Some(cache) => native::load_cached(file, &binary.build_id, &limits, cache),
+            None => native::load(file, None, &limits).map(|table| table.parts),
+        };
+        match fence::guard(load) {
+            Some(Ok(parts)) => {
+                let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
+                tracing::debug!(bytes, took = ?begun.elapsed(), "unwind table of {}", binary.path);
+                Some(parts)
             }
             Some(Err(error)) => {
                 tracing::debug!("no unwind table of {}: {error}", binary.path);

@@ -77,6 +77,14 @@ pub struct RecordArgs {
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=65_536))]
     pub unwind_memory: u64,
 
+    /// Where unwind tables are kept for the next recording: a directory to which only the agent's user may write
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/profiler-agent/unwind")]
+    pub unwind_cache: PathBuf,
+
+    /// What they may take there, in MiB; with 0, none are kept
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u64).range(..=65_536))]
+    pub unwind_cache_size: u64,
+
     /// Pretend that the kernel lacks a feature (for tests of the fallbacks)
     #[arg(long, hide = true, value_name = "FEATURE")]
     pub without: Vec<Feature>,

@@ -13,6 +13,7 @@ use crate::kernel::command::Held;
 use crate::kernel::plan::Plan;
 use crate::pipeline::{self, Recording};
 use crate::profile::{Limits, Meta, encode};
+use crate::runtime::native::CacheConfig;
 use crate::view::{self, Format, Options, Root};
 use crate::{process, symbolize};
 
@@ -173,6 +174,10 @@ fn pipeline_config(args: &RecordArgs, log: LogLevel) -> pipeline::Config {
             ..symbolize::Config::default()
         },
         unwind_memory: args.unwind_memory << 20,
+        unwind_cache: (args.unwind_cache_size > 0).then(|| CacheConfig {
+            directory: args.unwind_cache.clone(),
+            max_bytes: args.unwind_cache_size << 20,
+        }),
         window: Limits::default(),
         duration: args.duration.or((!until_told).then_some(DEFAULT_DURATION)),
     }

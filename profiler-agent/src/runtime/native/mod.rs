@@ -8,6 +8,8 @@
 //! The way: [`elf`] finds the sections → [`functions`] lists what they describe, in the order of
 //! addresses → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
 //!
+//! [`cache`] keeps tables on disk, so that a restart makes none twice.
+//!
 //! [`keeper`] knows which process maps which binary, and keeps the kernel's tables to it: a `shelf` of
 //! tables, the `lists` of the processes, and mappings `cut` into what has a table and what has none.
 //!
@@ -17,6 +19,7 @@
 
 pub mod keeper;
 
+mod cache;
 mod cut;
 mod elf;
 mod encode;
@@ -36,6 +39,7 @@ mod unwind;
 
 use std::fs::File;
 
+pub use cache::{Cache, CacheConfig, CacheCounts, Refused};
 pub use machine::Machine;
 pub use table::{Cause, Limits, NoTable, Part, Report, Row, Source, Table};
 pub use text::Readable;
@@ -50,7 +54,32 @@ use sources::Sources;
 /// # Errors
 /// Why there is no table.
 pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table, NoTable> {
-    let sources = Sources::read(file, debug, limits)?;
+    make(&Sources::read(file, debug, limits)?, limits)
+}
+
+/// The parts of the table of an ELF file: from the cache, or made and left there. A file without a build
+/// ID has no place in it.
+///
+/// # Errors
+/// Why there is no table.
+pub fn load_cached(
+    file: &File,
+    build_id: &str,
+    limits: &Limits,
+    cache: &Cache,
+) -> Result<Vec<Part>, NoTable> {
+    let sources = Sources::read(file, None, limits)?;
+    let Some(key) = sources.key(build_id, limits) else { return Ok(make(&sources, limits)?.parts) };
+    if let Some(parts) = cache.get(&key, limits) {
+        return Ok(parts);
+    }
+    let parts = make(&sources, limits)?.parts;
+    drop(sources);
+    cache.put(&key, &parts);
+    Ok(parts)
+}
+
+fn make(sources: &Sources, limits: &Limits) -> Result<Table, NoTable> {
     let mut report = sources.report();
     let mut encoder = Encoder::new(limits);
     let source =

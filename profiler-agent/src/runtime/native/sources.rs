@@ -9,6 +9,7 @@ use gimli::{
 };
 use profiler_common::native::rule::Rule;
 
+use super::cache::Key;
 use super::elf::{Elf, Extent};
 use super::functions::{Frames, Function, in_order};
 use super::machine::Machine;
@@ -74,6 +75,29 @@ impl Sources {
     pub fn report(&self) -> Report {
         let (eh_frame, debug_frame) = (self.eh_frame.len() as u64, self.debug_frame.len() as u64);
         Report { eh_frame, debug_frame, ..Report::default() }
+    }
+
+    /// The key of the table that is made of them: a hash of all that it depends on. `None` where no file of
+    /// the cache can have the name of this build ID.
+    pub fn key(&self, build_id: &str, limits: &Limits) -> Option<Key> {
+        let Self { machine, is_go, code, bases, eh_frame, debug_frame } = self;
+        let mut hasher = Key::begin(build_id)?;
+        hasher.bytes(machine.name().as_bytes());
+        hasher.number((*is_go).into());
+        hasher.number(limits.part.into());
+        hasher.number(code.len() as u64);
+        for range in code {
+            hasher.number(range.start);
+            hasher.number(range.end);
+        }
+        let eh = &bases.eh_frame;
+        for base in [eh.section, eh.text, eh.data] {
+            hasher.number(u64::from(base.is_some()));
+            hasher.number(base.unwrap_or_default());
+        }
+        hasher.bytes(eh_frame);
+        hasher.bytes(debug_frame);
+        Some(hasher.finish())
     }
 
     /// Hands all rows on, in the order of addresses, and tells where they come from.

@@ -1,6 +1,6 @@
 //! Tables of files that are made by hand: each shape, and files that lie.
 
-mod image;
+pub(super) mod image;
 
 use std::time::{Duration, Instant};
 
