@@ -27,3 +27,6 @@ pub mod view;
 pub mod pipeline;
 
 pub mod cli;
+
+#[cfg(test)]
+mod corpus;

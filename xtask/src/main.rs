@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod debian;
+mod fuzz;
 mod matrix;
 mod rows_check;
 mod sh;
@@ -21,6 +22,7 @@ Examples:
   cargo xtask tidy                            the rules of ARCHITECTURE.md
   cargo xtask bench                           what a sample and the agent itself cost
   cargo xtask rows-check                      unwind tables of every file of this machine
+  cargo xtask fuzz --seconds 600              hostile input for every parser and for the walk
   cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
 
 `bash .ci/run` does what CI does.";
@@ -45,6 +47,8 @@ enum Command {
     Bench(bench::Args),
     /// Compare every row of the unwind tables of this machine's files with gimli.
     RowsCheck(rows_check::Args),
+    /// Give hostile input to the parsers and to the walk, within bounds on memory and time.
+    Fuzz(fuzz::Args),
     /// Boot the agent on other kernels, in virtual machines.
     Matrix(matrix::Args),
 }
@@ -66,6 +70,7 @@ fn run() -> Result<()> {
         Command::Tidy => tidy::run(&command_names()),
         Command::Bench(args) => bench::run(&args),
         Command::RowsCheck(args) => rows_check::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
     }
 }

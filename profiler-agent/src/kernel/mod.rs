@@ -19,6 +19,8 @@ pub mod allocator;
 pub mod command;
 pub mod doctor;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod opening;
 pub mod plan;
 pub mod session;

@@ -16,6 +16,9 @@ mod headless;
 mod life;
 mod table;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+
 mod backing;
 mod binary;
 mod elf;

@@ -25,6 +25,8 @@ mod dwarf_scan;
 mod elf;
 mod excerpt;
 pub mod fence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod jit;
 mod kernel;
 mod lines;

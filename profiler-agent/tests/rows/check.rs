@@ -278,23 +278,30 @@ impl Compared<'_> {
             .map(|register| frame.register(register).wrapping_add(rule.offset()));
         let ra = (rule.return_address() == ReturnAddress::Register.raw())
             .then(|| frame.register(Register((rule.return_address_offset() / 8) as u16)));
-        let found = match (cfa, ra) {
-            (None, None) => step(rule, &mut registers, &mut { *frame }, is_arm),
-            _ => return Some(by_register(rule, cfa, ra, frame, self.numbers)),
+        if let Some(cfa) = cfa {
+            return Some(by_register(rule, cfa, ra, frame, self.numbers));
+        }
+        let in_memory = match ra {
+            Some(_) => rule.with_return_address(ReturnAddress::AtCfa, -1),
+            None => rule,
         };
+        let found = step(in_memory, &mut registers, &mut { *frame }, is_arm);
         let why = match found {
             Ok(()) => {
+                let pc = ra.unwrap_or(registers.pc);
                 let fp = Some(registers.fp).filter(|fp| *fp != UNKNOWN);
                 let rbx = match registers.lr {
                     0 => None,
                     place if place & 1 == 1 => Some(Frame::memory(place - 1)),
                     rbx => Some(rbx),
                 };
-                return Some(Caller::At { pc: registers.pc, sp: registers.sp, fp, rbx });
+                return Some(Caller::At { pc, sp: registers.sp, fp, rbx });
             }
             Err(Stop::End(WalkEnd::Complete)) => return Some(Caller::End),
             Err(Stop::End(end)) => end.name(),
             Err(Stop::NoRule) if rule == Rule::UNSUPPORTED => "unsupported",
+            // The frame pointer of this frame is not one that such a function has.
+            Err(Stop::NoRule) if rule.cfa() == Cfa::Fp.raw() => "no frame at the frame pointer",
             Err(Stop::NoRule) => {
                 let path = self.path.display();
                 self.tally.differ("no rule", || format!("{path} {:#x}: {rule:x?}", frame.pc));
@@ -306,15 +313,8 @@ impl Compared<'_> {
     }
 }
 
-/// The caller by a rule that needs the innermost frame's registers.
-fn by_register(
-    rule: Rule,
-    cfa: Option<u64>,
-    ra: Option<u64>,
-    frame: &Frame,
-    numbers: Numbers,
-) -> Caller {
-    let cfa = cfa.unwrap_or_else(|| frame.sp.wrapping_add(rule.offset()));
+/// The caller by a rule whose CFA needs the innermost frame's registers.
+fn by_register(rule: Rule, cfa: u64, ra: Option<u64>, frame: &Frame, numbers: Numbers) -> Caller {
     let at_frame = rule.return_address() == ReturnAddress::AtFramePointer.raw();
     let from = if at_frame { cfa.wrapping_add(rule.frame_pointer_offset()) } else { cfa };
     let pc = match (ra, numbers.lr) {
