@@ -120,7 +120,8 @@ pub fn record(
     stop: &watch::Receiver<bool>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Recording, RecordError> {
-    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref());
+    let debug_dirs = &config.symbolize.debug_dirs;
+    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref(), debug_dirs);
     std::thread::scope(|scope| {
         let (to_namer, from_collector) = sync_channel(NAMER_QUEUE);
         let namer = spawn(scope, "name", || name_frames(config.symbolize.clone(), from_collector))?;

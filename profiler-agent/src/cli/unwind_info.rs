@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 
 use crate::runtime::native::{Limits, NoTable, Readable, Row, Table, load};
+use crate::symbolize;
+use crate::symbolize::debug_file::{self, DebugFile};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +36,7 @@ pub struct UnwindInfoArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pc: Option<u64>,
 
-    /// The file with its debug information, where it is apart
+    /// The file with its debug information, where it is apart; found by itself in /usr/lib/debug
     #[arg(long, value_name = "FILE")]
     debug_file: Option<PathBuf>,
 
@@ -57,10 +60,16 @@ enum InfoFormat {
 /// For the user: which file, and why it has no table.
 pub fn run(args: &UnwindInfoArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
-    let debug = args.debug_file.as_deref().map(open).transpose()?;
-    let table = load(&file, debug.as_ref(), &Limits::default())
+    let debug = match &args.debug_file {
+        Some(path) => Some(DebugFile { file: open(path)?, path: path.clone() }),
+        None => found(&file, &args.file),
+    };
+    let table = load(&file, debug.as_ref().map(|debug| &*debug.file), &Limits::default())
         .map_err(|error| with_way_out(error, &args.file))?;
-    let info = Info::new(&args.file, &table, args.pc);
+    let mut info = Info::new(&args.file, &table, args.pc);
+    if table.report.debug_frame > 0 {
+        info.debug_file = debug.map(|debug| debug.path.display().to_string());
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.format {
         InfoFormat::Text => info.write_text(&mut out),
@@ -75,8 +84,14 @@ pub fn run(args: &UnwindInfoArgs) -> anyhow::Result<()> {
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<File> {
-    File::open(path).with_context(|| format!("cannot open {}", path.display()))
+fn open(path: &Path) -> anyhow::Result<Arc<File>> {
+    File::open(path).map(Arc::new).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// The debug file that a recording would use.
+fn found(file: &Arc<File>, path: &Path) -> Option<DebugFile> {
+    let path = std::fs::canonicalize(path).ok()?;
+    debug_file::of_file(file, path.to_str()?, "", &symbolize::Config::default().debug_dirs)
 }
 
 /// What the user can do, or what happens to such code when it is profiled.
@@ -108,6 +123,8 @@ struct Info<'t> {
     file: String,
     machine: &'static str,
     source: &'static str,
+    /// Where `.debug_frame` may be from.
+    debug_file: Option<String>,
     eh_frame_bytes: u64,
     debug_frame_bytes: u64,
     functions: u64,
@@ -161,6 +178,7 @@ impl<'t> Info<'t> {
             file: file.display().to_string(),
             machine: table.machine.name(),
             source: table.source.name(),
+            debug_file: None,
             eh_frame_bytes: report.eh_frame,
             debug_frame_bytes: report.debug_frame,
             functions: report.fdes,
@@ -177,6 +195,9 @@ impl<'t> Info<'t> {
 
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {}, unwound by {}", self.file, self.machine, self.source)?;
+        if let Some(path) = &self.debug_file {
+            writeln!(out, "{:<14}{path}", "debug file")?;
+        }
         for (what, bytes) in
             [(".eh_frame", self.eh_frame_bytes), (".debug_frame", self.debug_frame_bytes)]
         {

@@ -1,6 +1,7 @@
 //! The preparation line's threads: one that keeps the kernel's tables to what processes map, and goes on
 //! with stacks that had to wait for them; and those that read the binaries for it.
 
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -46,8 +47,9 @@ pub struct Preparer<'scope> {
 }
 
 impl Desk {
-    /// For a recording that may take so many bytes for unwinding, and may keep tables on disk.
-    pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>) -> Self {
+    /// For a recording that may take so many bytes for unwinding, may keep tables on disk, and looks for
+    /// debug files in these directories.
+    pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>, debug_dirs: &[PathBuf]) -> Self {
         let share = |parts| budget_bytes / 64 * parts;
         let limits = |bytes| Limits { section: bytes, table: bytes, ..Limits::default() };
         let memory = Memory {
@@ -67,7 +69,7 @@ impl Desk {
             begun: Instant::now(),
             arena_bytes: share(ARENA),
             inbox: Inbox::default(),
-            queue: Queue::new(memory, cache),
+            queue: Queue::new(memory, cache, debug_dirs),
             cache_refused,
             finished: Mutex::default(),
             settled: Mutex::new(false),
@@ -199,6 +201,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     let mut losses = keeper.losses().clone();
     losses.add("unwind_tables_failed", desk.queue.failed());
     losses.add("unwind_tables_not_read_budget", desk.queue.too_large());
+    losses.add("unwind_debug_files_failed", desk.queue.debug_failed());
     losses.add("unwind_cache_refused", refused + u64::from(desk.cache_refused));
     losses.add("unwind_cache_evicted", evicted);
     losses

@@ -3,13 +3,15 @@
 //! smallest first.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inbox::{Inbox, Loaded};
 use crate::runtime::native::keeper::Job;
 use crate::runtime::native::{self, Cache, CacheCounts, Limits, NoTable, Part};
-use crate::symbolize::fence;
+use crate::symbolize::{debug_file, fence};
 
 /// What a reader takes from the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Queue {
     memory: Memory,
     /// Tables of earlier recordings.
     cache: Option<Cache>,
+    /// Where debug files are, of binaries whose own unwind information is not all there is.
+    debug_directories: Vec<PathBuf>,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
 }
@@ -51,6 +55,7 @@ struct Waiting {
     closed: bool,
     failed: u64,
     too_large: u64,
+    debug_failed: u64,
 }
 
 /// Whether a file has unwind information that was not understood, or not read: one without any, or
@@ -67,8 +72,12 @@ fn size_of_file(job: &Job) -> u64 {
 
 impl Queue {
     /// Empty.
-    pub fn new(memory: Memory, cache: Option<Cache>) -> Self {
-        Self { memory, cache, waiting: Mutex::default(), arrived: Condvar::new() }
+    pub fn new(memory: Memory, cache: Option<Cache>, debug_directories: &[PathBuf]) -> Self {
+        // Most hosts have none: their binaries are not asked for a link there.
+        let debug_directories =
+            debug_directories.iter().filter(|directory| directory.is_dir()).cloned().collect();
+        let (waiting, arrived) = (Mutex::default(), Condvar::new());
+        Self { memory, cache, debug_directories, waiting, arrived }
     }
 
     /// Adds binaries.
@@ -104,6 +113,11 @@ impl Queue {
     /// Binaries that take more memory to read than there is for it.
     pub fn too_large(&self) -> u64 {
         self.lock().too_large
+    }
+
+    /// Debug files that could not be read, of binaries that have a table without them.
+    pub fn debug_failed(&self) -> u64 {
+        self.lock().debug_failed
     }
 
     /// What came of the cache, if there is one.
@@ -144,11 +158,20 @@ impl Queue {
         let file = binary.file.as_ref()?;
         let is_small = size_of_file(job) <= self.memory.small_file;
         let limits = if is_small { self.memory.small } else { self.memory.large };
-        let load = || match &self.cache {
-            Some(cache) => native::load_cached(file, &binary.build_id, &limits, cache),
-            None => native::load(file, None, &limits).map(|table| table.parts),
+        let load = |debug: Option<&File>| match &self.cache {
+            Some(cache) => native::load_cached(file, debug, &binary.build_id, &limits, cache),
+            None => native::load(file, debug, &limits).map(|table| table.parts),
         };
-        match fence::guard(load) {
+        let find =
+            || debug_file::of_file(file, &binary.path, &binary.build_id, &self.debug_directories);
+        let debug = fence::guard(find).flatten();
+        let mut loaded = fence::guard(|| load(debug.as_ref().map(|debug| &*debug.file)));
+        if debug.is_some() && !matches!(loaded, Some(Ok(_))) {
+            // What is wrong with a debug file costs the binary nothing of its own.
+            loaded = fence::guard(|| load(None));
+            self.lock().debug_failed += u64::from(matches!(loaded, Some(Ok(_))));
+        }
+        match loaded {
             Some(Ok(parts)) => {
                 let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
                 tracing::debug!(bytes, took = ?begun.elapsed(), "unwind table of {}", binary.path);

@@ -19,26 +19,63 @@ const MAX_CHECKED: u64 = 1 << 30;
 /// Longest debug link, bytes: a file name, padding and a checksum.
 const MAX_LINK: u64 = 512;
 
-/// The debug file of a binary, if one of the directories has it. `path` is the binary's, as its
-/// processes see it; `build_id` is in hex.
-pub(super) fn find(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
-    by_build_id(build_id, directories).or_else(|| by_link(elf, path, build_id, directories))
+/// A debug file.
+#[derive(Clone, Debug)]
+pub struct DebugFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where it was found.
+    pub path: PathBuf,
 }
 
-fn by_build_id(build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+/// The debug file of a binary, if one of the directories has it: what describes its code, for others
+/// than this stage. `path` is the binary's, as its processes see it; `build_id` is in hex, and read from
+/// the file where it is empty.
+pub fn of_file(
+    file: &Arc<File>,
+    path: &str,
+    build_id: &str,
+    directories: &[PathBuf],
+) -> Option<DebugFile> {
+    if directories.is_empty() {
+        return None;
+    }
+    let elf = Elf::open(Arc::clone(file)).ok()?;
+    let read = if build_id.is_empty() { elf.build_id() } else { String::new() };
+    let build_id = if build_id.is_empty() { &read } else { build_id };
+    let (path, debug) = find_at(&elf, path, build_id, directories)?;
+    Some(DebugFile { file: debug.into_file(), path })
+}
+
+/// The debug file of a binary, if one of the directories has it.
+pub(super) fn find(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+    find_at(elf, path, build_id, directories).map(|(_, debug)| debug)
+}
+
+fn find_at(elf: &Elf, path: &str, id: &str, directories: &[PathBuf]) -> Option<(PathBuf, Elf)> {
+    by_build_id(id, directories).or_else(|| by_link(elf, path, id, directories))
+}
+
+fn by_build_id(build_id: &str, directories: &[PathBuf]) -> Option<(PathBuf, Elf)> {
     if !build_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let (first, rest) = build_id.split_at_checked(2)?;
     directories.iter().find_map(|directory| {
-        let name = format!(".build-id/{first}/{rest}.debug");
-        open(&directory.join(name)).filter(|debug| debug.build_id() == build_id)
+        let path = directory.join(format!(".build-id/{first}/{rest}.debug"));
+        let debug = open(&path).filter(|debug| debug.build_id() == build_id)?;
+        Some((path, debug))
     })
 }
 
 /// As debuggers do: `<directory>/<path of the binary>/<link>`. Not beside the binary, where whoever
 /// owns it could place what is read here as root.
-fn by_link(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
+fn by_link(
+    elf: &Elf,
+    path: &str,
+    build_id: &str,
+    directories: &[PathBuf],
+) -> Option<(PathBuf, Elf)> {
     let (name, checksum) = debug_link(elf)?;
     let parent = inside_root(Path::new(path).parent()?);
     directories.iter().find_map(|directory| {
@@ -50,7 +87,7 @@ fn by_link(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Op
         } else {
             theirs == build_id
         };
-        belongs.then_some(debug)
+        belongs.then_some((candidate, debug))
     })
 }
 

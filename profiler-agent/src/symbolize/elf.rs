@@ -109,6 +109,11 @@ impl Elf {
         Ok(elf)
     }
 
+    /// The file.
+    pub fn into_file(self) -> Arc<File> {
+        self.file
+    }
+
     /// The first section of a name that has contents in this file.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|s| s.name == name && s.kind != elf::SHT_NOBITS && s.size > 0)

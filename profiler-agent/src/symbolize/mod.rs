@@ -16,7 +16,7 @@
 //! the packing of before 2016 (`.zdebug_*`).
 
 mod budget;
-mod debug_file;
+pub mod debug_file;
 mod debug_sections;
 mod demangle;
 mod dwarf;

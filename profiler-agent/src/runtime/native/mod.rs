@@ -57,18 +57,19 @@ pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table,
     make(&Sources::read(file, debug, limits)?, limits)
 }
 
-/// The parts of the table of an ELF file: from the cache, or made and left there. A file without a build
-/// ID has no place in it.
+/// The parts of the table of an ELF file, as [`load`] makes it: from the cache, or made and left there. A
+/// file without a build ID has no place in it.
 ///
 /// # Errors
 /// Why there is no table.
 pub fn load_cached(
     file: &File,
+    debug: Option<&File>,
     build_id: &str,
     limits: &Limits,
     cache: &Cache,
 ) -> Result<Vec<Part>, NoTable> {
-    let sources = Sources::read(file, None, limits)?;
+    let sources = Sources::read(file, debug, limits)?;
     let Some(key) = sources.key(build_id, limits) else { return Ok(make(&sources, limits)?.parts) };
     if let Some(parts) = cache.get(&key, limits) {
         return Ok(parts);

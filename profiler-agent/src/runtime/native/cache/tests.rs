@@ -38,7 +38,7 @@ fn a_table_is_made_once_and_comes_back_the_same() {
     let made = load(&binary(1), None, &LIMITS).unwrap().parts;
     for expected in [[0, 1, 0, 0], [1, 0, 0, 0]] {
         let cache = cache(directory.path(), 1 << 20);
-        assert_eq!(load_cached(&binary(1), BUILD_ID, &LIMITS, &cache).unwrap(), made);
+        assert_eq!(load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache).unwrap(), made);
         assert_eq!(counts(&cache), expected);
     }
     let mode = fs::metadata(&files(directory.path())[0]).unwrap().permissions().mode();
@@ -49,13 +49,13 @@ fn a_table_is_made_once_and_comes_back_the_same() {
 fn a_forged_build_id_brings_nobody_elses_table() {
     let directory = tempfile::tempdir().unwrap();
     let cache = cache(directory.path(), 1 << 20);
-    let forged = load_cached(&binary(9), BUILD_ID, &LIMITS, &cache).unwrap();
-    let true_one = load_cached(&binary(1), BUILD_ID, &LIMITS, &cache).unwrap();
+    let forged = load_cached(&binary(9), None, BUILD_ID, &LIMITS, &cache).unwrap();
+    let true_one = load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache).unwrap();
     assert_ne!(forged, true_one);
     assert_eq!(counts(&cache), [0, 2, 0, 0]);
     // Nor does the same file in other parts.
     let limits = Limits { part: 1 << 15, ..LIMITS };
-    load_cached(&binary(1), BUILD_ID, &limits, &cache).unwrap();
+    load_cached(&binary(1), None, BUILD_ID, &limits, &cache).unwrap();
     assert_eq!(counts(&cache), [0, 3, 0, 0]);
 }
 
@@ -64,7 +64,7 @@ fn what_has_no_good_build_id_is_not_kept() {
     let directory = tempfile::tempdir().unwrap();
     let cache = cache(directory.path(), 1 << 20);
     for id in ["", "../../etc/passwd", "not hex", &"a".repeat(1000)] {
-        load_cached(&binary(1), id, &LIMITS, &cache).unwrap();
+        load_cached(&binary(1), None, id, &LIMITS, &cache).unwrap();
     }
     assert_eq!(counts(&cache), [0; 4]);
     assert!(files(directory.path()).is_empty());
@@ -74,7 +74,7 @@ fn what_has_no_good_build_id_is_not_kept() {
 fn a_damaged_file_is_refused_and_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let made = load(&binary(1), None, &LIMITS).unwrap().parts;
-    load_cached(&binary(1), BUILD_ID, &LIMITS, &cache(directory.path(), 1 << 20)).unwrap();
+    load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache(directory.path(), 1 << 20)).unwrap();
     let path = files(directory.path()).remove(0);
     let whole = fs::read(&path).unwrap();
     // Padding included: nothing but what was written comes back.
@@ -88,7 +88,7 @@ fn a_damaged_file_is_refused_and_made_anew() {
     for bytes in changed.chain(cut).chain(longer) {
         fs::write(&path, bytes).unwrap();
         let cache = cache(directory.path(), 1 << 20);
-        assert_eq!(load_cached(&binary(1), BUILD_ID, &LIMITS, &cache).unwrap(), made);
+        assert_eq!(load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache).unwrap(), made);
         assert_eq!(counts(&cache), [0, 1, 1, 0]);
     }
 }
@@ -99,7 +99,7 @@ fn a_file_that_others_could_write_is_refused() {
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
     let load = || {
         let cache = cache(directory.path(), 1 << 20);
-        load_cached(&binary(1), BUILD_ID, &LIMITS, &cache).unwrap();
+        load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache).unwrap();
         counts(&cache)
     };
     load();
@@ -117,7 +117,7 @@ fn the_files_that_were_not_used_for_longest_make_room() {
     let directory = tempfile::tempdir().unwrap();
     let id = |n: u64| format!("{n:040x}");
     let load = |cache: &Cache, n: u64| {
-        load_cached(&binary(n), &id(n), &LIMITS, cache).unwrap();
+        load_cached(&binary(n), None, &id(n), &LIMITS, cache).unwrap();
     };
     load(&cache(directory.path(), 1 << 20), 0);
     let bytes = fs::metadata(&files(directory.path())[0]).unwrap().len();
@@ -149,7 +149,7 @@ fn what_was_abandoned_in_the_making_goes() {
         let file = File::create(path).unwrap();
         file.set_modified(SystemTime::now() - NOTED * hours).unwrap();
     }
-    load_cached(&binary(1), BUILD_ID, &LIMITS, &cache(directory.path(), 1 << 20)).unwrap();
+    load_cached(&binary(1), None, BUILD_ID, &LIMITS, &cache(directory.path(), 1 << 20)).unwrap();
     assert_eq!((old.exists(), new.exists()), (false, true));
 }
 
