@@ -14,6 +14,7 @@
 mod bad_use;
 mod chains;
 mod counts;
+mod debian;
 mod debug_file;
 mod filters;
 mod full_tables;

@@ -2,6 +2,8 @@
 //!
 //! - [`workload`]: programs whose stacks and times are known, and how each is built.
 //! - [`program`]: one of them running: waited for, asked for its truth, gone at the end.
+//! - [`code`]: the instructions of a binary, to tell a caller from a number.
+//! - [`debian`]: Debian's own programs at work.
 //! - [`agent`]: a recording made by the agent's binary, with everything that it said.
 //! - [`stacks`]: a profile as lists of names.
 //! - [`chain`]: whether each stack is whole.
@@ -9,6 +11,8 @@
 
 pub mod agent;
 pub mod chain;
+pub mod code;
+pub mod debian;
 pub mod program;
 pub mod stacks;
 pub mod wait;

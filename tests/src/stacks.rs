@@ -23,6 +23,9 @@ pub struct Frame {
     pub system_name: String,
     /// The file that the code is in; `[kernel...]` for the kernel's.
     pub mapping: String,
+    /// The ELF virtual address of the code; of a caller, that of the last byte of its call. 0 where it
+    /// is not told.
+    pub address: u64,
     /// Whether the compiler inlined it into the frame before it.
     pub is_inlined: bool,
 }
@@ -104,6 +107,7 @@ impl<'a> Tables<'a> {
                     name: self.string(function.name),
                     system_name: self.string(function.system_name),
                     mapping: mapping.clone(),
+                    address: location.address,
                     is_inlined: index + 1 < location.line.len(),
                 })
             })
@@ -114,6 +118,7 @@ impl<'a> Tables<'a> {
                 name: name.clone(),
                 system_name: name,
                 mapping,
+                address: location.address,
                 is_inlined: false,
             });
         }

@@ -18,6 +18,16 @@ const NEEDS: &[Need] = &[
     Need { program: "go", package: "golang-go" },
     Need { program: "bpftool", package: "bpftool" },
     Need { program: "setpriv", package: "util-linux" },
+    Need { program: "git", package: "git" },
+    Need { program: "gzip", package: "gzip" },
+    Need { program: "nginx", package: "nginx" },
+    Need { program: "openssl", package: "openssl" },
+    Need { program: "perl", package: "perl" },
+    Need { program: "/usr/lib/postgresql/15/bin/pgbench", package: "postgresql" },
+    Need { program: "/usr/bin/python3.11", package: "python3.11" },
+    Need { program: "redis-server", package: "redis-server" },
+    Need { program: "wrk", package: "wrk" },
+    Need { program: "xz", package: "xz-utils" },
 ];
 
 const EXAMPLES: &str = "\
