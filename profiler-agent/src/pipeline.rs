@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::line::Line;
+pub use self::preparer::table_limits;
 use self::preparer::{Desk, Preparer};
 use self::wanted::Wanted;
 use crate::kernel::error::KernelError;

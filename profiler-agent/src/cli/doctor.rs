@@ -1,4 +1,7 @@
-//! `doctor`: what this host supports, what is lost without the rest, and how to mend it.
+//! `doctor`: what this host supports, what is lost without the rest, and how to mend it; and of one
+//! process ([`process`]), how its stacks are unwound.
+
+mod process;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,14 +11,19 @@ use clap::{Args, ValueEnum};
 
 use crate::kernel::doctor::{Check, Status, checks};
 
-/// Show what works on this host, and how to mend what does not.
+/// Show what works on this host, and how to mend what does not; or how a process is unwound.
 #[derive(Args, Debug)]
 #[command(after_help = "Ends with exit code 1 when something that is needed is missing.
 
 Examples:
   profiler-agent doctor
+  profiler-agent doctor --pid 4242        by what the stacks of a process are unwound
   profiler-agent doctor --format json | jq '.[] | select(.status != \"ok\")'")]
 pub struct DoctorArgs {
+    /// Instead: which mappings of this process can be unwound, from what, and what that costs
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+
     /// How to print it
     #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
     format: DoctorFormat,
@@ -32,6 +40,9 @@ pub enum DoctorFormat {
 
 /// Prints the checks.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    if let Some(pid) = args.pid {
+        return process::run(pid, args.format).map(|()| ExitCode::SUCCESS);
+    }
     let checks = checks();
     let mut out = io::stdout().lock();
     match args.format {

@@ -67,7 +67,7 @@ pub fn run(args: &UnwindInfoArgs) -> anyhow::Result<()> {
     let table = load(&file, debug.as_ref().map(|debug| &*debug.file), &Limits::default())
         .map_err(|error| with_way_out(error, &args.file))?;
     let mut info = Info::new(&args.file, &table, args.pc);
-    if table.report.debug_frame > 0 {
+    if table.report.debug_frame_apart {
         info.debug_file = debug.map(|debug| debug.path.display().to_string());
     }
     let mut out = BufWriter::new(io::stdout().lock());

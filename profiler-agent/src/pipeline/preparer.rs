@@ -22,6 +22,20 @@ const LARGE: u64 = 10;
 const SMALL: u64 = 2;
 const _: () = assert!(ARENA + 2 * LARGE + 2 * SMALL <= 64);
 
+const fn share(budget_bytes: u64, parts: u64) -> u64 {
+    budget_bytes / 64 * parts
+}
+
+fn limits(budget_bytes: u64, parts: u64) -> Limits {
+    let bytes = share(budget_bytes, parts);
+    Limits { section: bytes, table: bytes, ..Limits::default() }
+}
+
+/// What one binary may cost in a recording that may take so many bytes for unwinding.
+pub fn table_limits(budget_bytes: u64) -> Limits {
+    limits(budget_bytes, LARGE)
+}
+
 /// So long the end of a recording waits for the stacks that wait for tables.
 const LAST_STACKS: Duration = Duration::from_secs(1);
 
@@ -50,12 +64,10 @@ impl Desk {
     /// For a recording that may take so many bytes for unwinding, may keep tables on disk, and looks for
     /// debug files in these directories.
     pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>, debug_dirs: &[PathBuf]) -> Self {
-        let share = |parts| budget_bytes / 64 * parts;
-        let limits = |bytes| Limits { section: bytes, table: bytes, ..Limits::default() };
         let memory = Memory {
-            small_file: share(SMALL),
-            small: limits(share(SMALL)),
-            large: limits(share(LARGE)),
+            small_file: share(budget_bytes, SMALL),
+            small: limits(budget_bytes, SMALL),
+            large: limits(budget_bytes, LARGE),
         };
         let (cache, cache_refused) = match cache.cloned().map(Cache::open) {
             None => (None, false),
@@ -67,7 +79,7 @@ impl Desk {
         };
         Self {
             begun: Instant::now(),
-            arena_bytes: share(ARENA),
+            arena_bytes: share(budget_bytes, ARENA),
             inbox: Inbox::default(),
             queue: Queue::new(memory, cache, debug_dirs),
             cache_refused,

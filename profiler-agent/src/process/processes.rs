@@ -137,6 +137,15 @@ impl Processes {
         self.table.entry(pid).space().snapshot()
     }
 
+    /// Reads one process, alone: its memory as it is now, empty where it has none.
+    ///
+    /// # Errors
+    /// Where it has ended, or may not be read.
+    pub fn look(&mut self, pid: u32) -> io::Result<Space> {
+        self.read(pid, pid)?;
+        Ok(self.space(pid))
+    }
+
     /// Says where the addresses of a stack lay in the memory that its process had then. Generated code
     /// has its names from the process as it is now.
     pub fn attribute_in(&mut self, raw: &RawStack, space: &Space) -> Stack {

@@ -34,6 +34,8 @@ pub(super) struct Sources {
     bases: BaseAddresses,
     eh_frame: Vec<u8>,
     debug_frame: Vec<u8>,
+    /// It is that of the debug file.
+    debug_frame_apart: bool,
 }
 
 impl Sources {
@@ -53,8 +55,10 @@ impl Sources {
             bases = bases.set_eh_frame(extent.address);
         }
         let mut debug_frame = debug_frame_of(&elf, limits)?;
+        let mut debug_frame_apart = false;
         if let (None, Some(debug)) = (&debug_frame, debug) {
             debug_frame = debug_frame_of(&Elf::open(debug)?, limits)?;
+            debug_frame_apart = debug_frame.is_some();
         }
         let debug_frame = debug_frame.unwrap_or_default();
         if eh_frame.is_empty() && debug_frame.is_empty() {
@@ -63,7 +67,8 @@ impl Sources {
         let is_go = [".gopclntab", ".data.rel.ro.gopclntab", ".note.go.buildid"]
             .into_iter()
             .any(|name| elf.section(name).is_some());
-        Ok(Self { machine: elf.machine, is_go, code: elf.code(), bases, eh_frame, debug_frame })
+        let (machine, code) = (elf.machine, elf.code());
+        Ok(Self { machine, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart })
     }
 
     /// Whose code it is.
@@ -74,13 +79,15 @@ impl Sources {
     /// A report of nothing but the sizes.
     pub fn report(&self) -> Report {
         let (eh_frame, debug_frame) = (self.eh_frame.len() as u64, self.debug_frame.len() as u64);
-        Report { eh_frame, debug_frame, ..Report::default() }
+        let debug_frame_apart = self.debug_frame_apart;
+        Report { eh_frame, debug_frame, debug_frame_apart, ..Report::default() }
     }
 
     /// The key of the table that is made of them: a hash of all that it depends on. `None` where no file of
     /// the cache can have the name of this build ID.
     pub fn key(&self, build_id: &str, limits: &Limits) -> Option<Key> {
-        let Self { machine, is_go, code, bases, eh_frame, debug_frame } = self;
+        let Self { machine, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart: _ } =
+            self;
         let mut hasher = Key::begin(build_id)?;
         hasher.bytes(machine.name().as_bytes());
         hasher.number((*is_go).into());

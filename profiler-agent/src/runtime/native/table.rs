@@ -66,6 +66,8 @@ pub struct Report {
     pub eh_frame: u64,
     /// Bytes of `.debug_frame`, unpacked.
     pub debug_frame: u64,
+    /// Whether `.debug_frame` is that of the debug file.
+    pub debug_frame_apart: bool,
     /// Descriptions of functions.
     pub fdes: u64,
     /// Rows in them.
