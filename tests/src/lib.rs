@@ -5,6 +5,7 @@
 //! - [`code`]: the instructions of a binary, to tell a caller from a number.
 //! - [`debian`]: Debian's own programs at work.
 //! - [`agent`]: a recording made by the agent's binary, with everything that it said.
+//! - [`recorded`]: stacks with all that a walk needs, for tests without a kernel.
 //! - [`stacks`]: a profile as lists of names.
 //! - [`chain`]: whether each stack is whole.
 //! - [`wait`]: conditions with deadlines.
@@ -14,6 +15,7 @@ pub mod chain;
 pub mod code;
 pub mod debian;
 pub mod program;
+pub mod recorded;
 pub mod stacks;
 pub mod wait;
 pub mod workload;

@@ -5,6 +5,7 @@ mod build_ebpf;
 mod debian;
 mod fuzz;
 mod matrix;
+mod record_stacks;
 mod rows_check;
 mod sh;
 mod test;
@@ -45,6 +46,8 @@ enum Command {
     Tidy,
     /// Measure what the agent costs, and what a peer costs in the same run.
     Bench(bench::Args),
+    /// Record stacks of programs at work for tests/recorded, beside another unwinder.
+    RecordStacks(record_stacks::Args),
     /// Compare every row of the unwind tables of this machine's files with gimli.
     RowsCheck(rows_check::Args),
     /// Give hostile input to the parsers and to the walk, within bounds on memory and time.
@@ -69,6 +72,7 @@ fn run() -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(&command_names()),
         Command::Bench(args) => bench::run(&args),
+        Command::RecordStacks(args) => record_stacks::run(&args),
         Command::RowsCheck(args) => rows_check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),

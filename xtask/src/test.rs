@@ -9,7 +9,7 @@ use crate::debian::{self, Need};
 use crate::sh;
 
 /// What the tests run beside the toolchain of Rust.
-const NEEDS: &[Need] = &[
+pub const NEEDS: &[Need] = &[
     Need { program: "gcc", package: "gcc" },
     Need { program: "g++", package: "g++" },
     Need { program: "ld.lld", package: "lld" },
