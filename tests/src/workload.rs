@@ -78,6 +78,8 @@ pub const PLUGIN: Workload = c("plugin.so", "plugin.c").built(way::SHARED);
 pub const FAMILY: Workload = c("family", "family.c");
 /// Functions of a few instructions.
 pub const TINY: Workload = c("tiny", "tiny.c");
+/// Random paths of calls, and memory that drives all else out of the caches.
+pub const COLD: Workload = c("cold", "cold.c").built(way::O2);
 /// Two paths at 75:25.
 pub const SPLIT: Workload = c("split", "split.c");
 /// Threads that block in a known pattern.

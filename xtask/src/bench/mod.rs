@@ -23,7 +23,7 @@ use crate::sh;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask bench                        everything, about 4 minutes
+  cargo xtask bench                        everything, about 6 minutes
   cargo xtask bench sampling switches      only what runs in the kernel
   cargo xtask bench host --seconds 20
 

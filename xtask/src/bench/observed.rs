@@ -11,7 +11,7 @@ use profiler_tests::agent::{BINARY_VARIABLE, read};
 use profiler_tests::stacks::{self, Stack};
 use profiler_tests::wait;
 
-use super::stats::{self, Runs};
+use super::stats::{self, Runs, Singles};
 use crate::sh;
 
 /// A release build of the agent, recording.
@@ -98,6 +98,11 @@ impl Observed {
             }
         }
         Ok(runs)
+    }
+
+    /// Watches single runs of the program of this name for a while.
+    pub fn single_runs(&self, name: &str, time: Duration) -> Result<Singles> {
+        stats::single_runs(self.pid(), name, time)
     }
 
     /// CPU time that it has taken, of all its threads.
