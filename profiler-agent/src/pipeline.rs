@@ -7,10 +7,12 @@
 //! map, with threads of its own that read binaries: the collector tells it of every change, and keeps
 //! what it has no time for. It also goes on with the walk of stacks that came before it was ready.
 
+mod heat;
 mod inbox;
 mod line;
 mod preparer;
 mod reading;
+mod shares;
 mod unfinished;
 mod wanted;
 
@@ -21,8 +23,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::line::Line;
-pub use self::preparer::table_limits;
 use self::preparer::{Desk, Preparer};
+pub use self::shares::table_limits;
 use self::wanted::Wanted;
 use crate::kernel::error::KernelError;
 use crate::kernel::opening::Opening;

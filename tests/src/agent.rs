@@ -132,11 +132,16 @@ impl Running {
         Ok(targets.filter(|to| to.as_os_str() == target).count())
     }
 
+    /// What it said so far on standard error.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.file.path().join("stderr"))?)
+    }
+
     /// Ends it as Ctrl-C does, and reads what it wrote.
     pub fn interrupt(mut self) -> Result<Recording> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
         let status = self.child.wait()?;
-        let stderr = std::fs::read_to_string(self.file.path().join("stderr"))?;
+        let stderr = self.log()?;
         let file = std::mem::replace(&mut self.file, tempfile::tempdir()?);
         Recording::read(Run { status, stdout: String::new(), stderr }, file)
     }

@@ -121,6 +121,15 @@ impl SpawnerTruth {
     }
 }
 
+/// What `storm` prints.
+#[derive(Debug, serde::Deserialize)]
+pub struct StormTruth {
+    /// Programs that it ran.
+    pub programs: u64,
+    /// How long that took.
+    pub ns: u64,
+}
+
 /// What `family` prints.
 #[derive(Debug, serde::Deserialize)]
 pub struct FamilyTruth {

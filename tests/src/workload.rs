@@ -74,6 +74,14 @@ pub const CLOCK: Workload = c("clock", "clock.c");
 pub const LOADER: Workload = c("loader", "loader.c");
 /// A library to load.
 pub const PLUGIN: Workload = c("plugin.so", "plugin.c").built(way::SHARED);
+/// A library with very many unwind rows.
+pub const ROWS: Workload = c("rows.so", "rows.S").built(way::SHARED);
+/// A program that calls into many libraries, into some often.
+pub const ROTATOR: Workload = c("rotator", "rotator.c");
+/// Programs by the thousand.
+pub const STORM: Workload = c("storm", "storm.c");
+/// A library that describes its code again and again.
+pub const OVERLAPPING: Workload = c("overlapping.so", "overlapping.S").built(way::SHARED);
 /// Children by fork, vfork, posix_spawn and exec.
 pub const FAMILY: Workload = c("family", "family.c");
 /// Functions of a few instructions.

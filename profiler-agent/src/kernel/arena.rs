@@ -135,6 +135,14 @@ impl<R: Regions> Arena<R> {
         Some(place)
     }
 
+    /// Changes four bytes of what was placed. A place that is not given out is left alone.
+    pub fn change(&mut self, place: Place, at: u32, word: u32) {
+        let inside = |taken: &Taken| at.checked_add(4).is_some_and(|end| end <= taken.len);
+        if self.taken.get(&place).is_some_and(inside) {
+            self.regions.write(place.region, place.offset.saturating_add(at), &word.to_le_bytes());
+        }
+    }
+
     /// Gives a place back. One that is not given out is left alone.
     pub fn free(&mut self, place: Place, now: Instant) {
         let Some(Taken { len, resting }) = self.taken.get_mut(&place) else { return };

@@ -176,10 +176,10 @@ impl Object {
     }
 
     /// The tables of the preparation line.
-    pub fn take_tables(&mut self) -> Result<Tables, KernelError> {
+    pub fn take_tables(&mut self, sizes: MapSizes) -> Result<Tables, KernelError> {
         let regions = maps::take(&mut self.ebpf, "ARENA")?;
         let processes = maps::take(&mut self.ebpf, "PROCESSES")?;
-        Ok(Tables::new(regions, processes))
+        Ok(Tables::new(regions, processes, sizes.processes_bytes()))
     }
 
     /// A closure that passes on what the programs have said since it was last called.

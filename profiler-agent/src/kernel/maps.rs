@@ -3,6 +3,7 @@
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::counter::Counter;
+use profiler_common::native::MappingList;
 use profiler_common::thread::ThreadEntry;
 
 use super::error::KernelError;
@@ -61,6 +62,14 @@ impl MapSizes {
     /// Bytes of the ring.
     pub fn ring_bytes(self) -> u32 {
         self.ring_bytes
+    }
+
+    /// Bytes that the map of processes takes: its elements (`struct htab_elem` of kernel/bpf/hashtab.c, key and
+    /// value) and its buckets are there from the beginning.
+    pub fn processes_bytes(self) -> u64 {
+        const ELEMENT: u64 = 48 + 8 + size_of::<MappingList>() as u64;
+        const BUCKET: u64 = 16;
+        u64::from(self.processes) * ELEMENT + u64::from(self.processes.next_power_of_two()) * BUCKET
     }
 
     /// Tells the loader.
@@ -173,6 +182,8 @@ mod tests {
             let sizes = MapSizes::new(event, cpus, threads, threads / 2);
             (sizes.ring_bytes, sizes.threads)
         };
+        let smallest = MapSizes::new(EventChoice::OnCpu, 1, 1, 1);
+        assert_eq!(smallest.processes_bytes(), 4096 * (72 + 16));
         let processes = |now| MapSizes::new(EventChoice::OnCpu, 1, now, now).processes;
         assert_eq!([100, 5_000, 1 << 20].map(processes), [4 << 10, 20_000, 64 << 10]);
         assert_eq!(size(EventChoice::OnCpu, 1, 100_000), (1 << 20, 1));

@@ -80,7 +80,7 @@ impl Opening {
         settings.ring_bytes = sizes.ring_bytes();
         let (mut object, maps, ring) = Object::create(&settings, sizes, plan.bpf_log, &features)?;
         waiter.add(ring.descriptor())?;
-        let tables = object.take_tables()?;
+        let tables = object.take_tables(sizes)?;
         let flush_log = if plan.bpf_log { Some(object.logger()?) } else { None };
         phases.end("maps");
         let opening = Self {

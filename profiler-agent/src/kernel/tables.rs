@@ -13,16 +13,19 @@ use crate::model::tables::{KernelTables, Place, ProcessesFull, Room};
 /// Their only writer.
 pub struct Tables {
     arena: Arena<BpfRegions>,
+    /// Bytes of the map `PROCESSES`.
+    processes_bytes: u64,
     processes: HashMap<MapData, u32, MappingList>,
 }
 
 impl Tables {
-    /// Empty, and without a budget.
+    /// Empty, and without a budget. So many bytes are taken by the map of processes.
     pub fn new(
         regions: ArrayOfMaps<MapData>,
         processes: HashMap<MapData, u32, MappingList>,
+        processes_bytes: u64,
     ) -> Self {
-        Self { arena: Arena::new(BpfRegions::new(regions)), processes }
+        Self { arena: Arena::new(BpfRegions::new(regions)), processes_bytes, processes }
     }
 }
 
@@ -39,8 +42,16 @@ impl KernelTables for Tables {
         self.arena.allow(bytes);
     }
 
+    fn beside(&self) -> u64 {
+        self.processes_bytes
+    }
+
     fn place(&mut self, bytes: &[u8], now: Instant) -> Option<Place> {
         self.arena.place(bytes, now)
+    }
+
+    fn change(&mut self, place: Place, at: u32, word: u32) {
+        self.arena.change(place, at, word);
     }
 
     fn free(&mut self, place: Place, now: Instant) {

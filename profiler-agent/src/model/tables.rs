@@ -36,12 +36,19 @@ pub struct ProcessesFull;
 
 /// The arena, which can be read as the programs read it, and which process has which list in it.
 pub trait KernelTables: Arena {
-    /// The arena may take so many bytes; before that is said, none.
+    /// The arena may take so many bytes; before that is said, none. What it has, it keeps.
     fn allow(&mut self, bytes: u64);
+
+    /// Bytes that the kernel has taken beside the arena.
+    fn beside(&self) -> u64;
 
     /// Writes bytes to a place of their own, 8-aligned, from where the programs may read them from now
     /// on. `None` where there is no room in one piece.
     fn place(&mut self, bytes: &[u8], now: Instant) -> Option<Place>;
+
+    /// Changes four bytes of what was placed, at a multiple of 4: whoever reads them meanwhile finds the old
+    /// ones or the new ones.
+    fn change(&mut self, place: Place, at: u32, word: u32);
 
     /// Gives a place back that nothing leads to any more. Its bytes stay as they are for a while, since
     /// a program may be reading them.

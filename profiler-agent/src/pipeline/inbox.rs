@@ -1,15 +1,14 @@
 //! What the preparer has to do: the last news of the processes, from a collector that must never
-//! wait, and tables, from readers that wait rather than pile them up.
+//! wait, and tables, from readers that wait until each has its place: so no more of them are in memory
+//! than there are readers.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::heat::Touched;
 use crate::model::space::{SpaceChange, Unfinished};
 use crate::runtime::native::Part;
 use crate::runtime::native::keeper::TableId;
-
-/// Tables that wait for the preparer, at most.
-const MAX_LOADED: usize = 2;
 
 /// What became of a binary whose table was wanted.
 #[derive(Debug)]
@@ -32,6 +31,8 @@ pub struct Mail {
     pub stacks: Vec<Unfinished>,
     /// Tables.
     pub loaded: Vec<Loaded>,
+    /// Binaries through which stacks led.
+    pub touched: Touched,
     /// Nothing more will come from the collector.
     pub over: bool,
 }
@@ -39,15 +40,23 @@ pub struct Mail {
 /// The box.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    mail: Mutex<Mail>,
+    state: Mutex<State>,
     arrived: Condvar,
-    taken: Condvar,
+    placed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mail: Mail,
+    /// Tables that were left, and tables that were placed, in the same order.
+    delivered: u64,
+    placed: u64,
 }
 
 impl Inbox {
     /// Leaves changes, unless the last ones still lie there: then they come back.
     pub fn offer(&self, changes: Vec<SpaceChange>) -> Result<(), Vec<SpaceChange>> {
-        let mut mail = self.lock();
+        let mail = &mut self.lock().mail;
         if !mail.changes.is_empty() {
             return Err(changes);
         }
@@ -56,9 +65,15 @@ impl Inbox {
         Ok(())
     }
 
+    /// Leaves word of the binaries through which stacks led, in place of the last word. Nobody is woken for
+    /// that.
+    pub fn tell(&self, touched: Touched) {
+        self.lock().mail.touched = touched;
+    }
+
     /// Leaves a stack, if there is room for it: else it comes back.
     pub fn ask(&self, stack: Unfinished) -> Result<(), Unfinished> {
-        let mut mail = self.lock();
+        let mail = &mut self.lock().mail;
         if mail.stacks.len() >= MAX_STACKS {
             return Err(stack);
         }
@@ -67,40 +82,47 @@ impl Inbox {
         Ok(())
     }
 
-    /// Leaves a table, as soon as there is room. After the end of the recording, nobody wants it.
+    /// Leaves a table, and waits until it is placed. After the end of the recording, nobody wants it.
     pub fn deliver(&self, loaded: Loaded) {
-        let full = |mail: &mut Mail| mail.loaded.len() >= MAX_LOADED && !mail.over;
-        let mail = self.taken.wait_while(self.lock(), full);
-        mail.unwrap_or_else(PoisonError::into_inner).loaded.push(loaded);
+        let mut state = self.lock();
+        state.mail.loaded.push(loaded);
+        state.delivered += 1;
+        let ours = state.delivered;
         self.arrived.notify_one();
+        let waits = |state: &mut State| state.placed < ours && !state.mail.over;
+        drop(self.placed.wait_while(state, waits));
+    }
+
+    /// Says that so many tables were placed, or not wanted.
+    pub fn placed(&self, tables: usize) {
+        self.lock().placed += tables as u64;
+        self.placed.notify_all();
     }
 
     /// Says that the collector will leave no more.
     pub fn close(&self) {
-        self.lock().over = true;
+        self.lock().mail.over = true;
         self.arrived.notify_one();
-        self.taken.notify_all();
+        self.placed.notify_all();
     }
 
     /// Takes all that is there; waits so long for the first. `heard_end`: that the collector will leave no
     /// more is no news.
     pub fn take(&self, patience: Duration, heard_end: bool) -> Mail {
-        let empty = |mail: &mut Mail| {
+        let empty = |State { mail, .. }: &mut State| {
             mail.changes.is_empty()
                 && mail.stacks.is_empty()
                 && mail.loaded.is_empty()
                 && (!mail.over || heard_end)
         };
         let waited = self.arrived.wait_timeout_while(self.lock(), patience, empty);
-        let (mut mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let over = mail.over;
-        let taken = std::mem::replace(&mut *mail, Mail { over, ..Mail::default() });
-        self.taken.notify_all();
-        taken
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let over = state.mail.over;
+        std::mem::replace(&mut state.mail, Mail { over, ..Mail::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,17 +153,25 @@ mod tests {
     }
 
     #[test]
-    fn whoever_reads_tables_waits_until_there_is_room() {
+    fn whoever_reads_tables_waits_until_each_is_placed() {
+        const READERS: usize = 3;
         let inbox = Inbox::default();
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..100).for_each(|n| inbox.deliver(table(n))));
-            let mut taken = Vec::new();
-            while taken.len() < 100 {
-                let mail = inbox.take(Duration::from_secs(10), false);
-                assert!((1..=MAX_LOADED).contains(&mail.loaded.len()));
-                taken.extend(mail.loaded.into_iter().map(|loaded| loaded.table));
+            for reader in 0..READERS as u32 {
+                let inbox = &inbox;
+                scope.spawn(move || (0..50).for_each(|n| inbox.deliver(table(reader * 100 + n))));
             }
-            assert!(taken.is_sorted());
+            let (mut taken, mut unplaced) = (Vec::new(), 0);
+            while taken.len() < READERS * 50 {
+                let mail = inbox.take(Duration::from_secs(10), false);
+                unplaced += mail.loaded.len();
+                assert!((1..=READERS).contains(&unplaced), "{unplaced}");
+                taken.extend(mail.loaded.into_iter().map(|loaded| loaded.table));
+                inbox.placed(std::mem::take(&mut unplaced));
+            }
+            for reader in 0..READERS as u32 {
+                assert!(taken.iter().filter(|table| *table / 100 == reader).is_sorted());
+            }
         });
     }
 

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use profiler_common::record::COMM_LEN;
 use profiler_common::walk::WalkEnd;
 
+use super::heat::Heat;
 use super::preparer::Preparer;
 use super::unfinished::{Begun, Stacks};
 use super::wanted::Wanted;
@@ -30,6 +31,7 @@ pub(super) struct Line<'scope> {
     unprepared: Vec<SpaceChange>,
     /// Stacks that are not whole yet.
     unfinished: Stacks,
+    heat: Heat,
     off_cpu: OffCpu,
     window: Window,
     period_ns: u64,
@@ -53,6 +55,7 @@ impl<'scope> Line<'scope> {
             wanted,
             unprepared: Vec::new(),
             unfinished: Stacks::default(),
+            heat: Heat::new(Instant::now()),
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
             period_ns: facts.period_ns,
@@ -109,6 +112,7 @@ impl<'scope> Line<'scope> {
     /// The stack of an event; where its walk has to go on, it is handed to the preparer, and what is
     /// known of it stands for it until then.
     fn whole_or_later(&mut self, raw: &RawStack, known: Stack) -> Stack {
+        self.heat.add(&known);
         let Some(rest) = &raw.rest else { return known };
         let begun = Begun {
             raw: RawStack { rest: None, ..raw.clone() },
@@ -135,6 +139,7 @@ impl<'scope> Line<'scope> {
             begun.raw.user.extend(frames);
             begun.raw.user_end = end;
             let stack = self.processes.attribute_in(&begun.raw, &begun.space);
+            self.heat.add(&stack);
             self.off_cpu.replace_stack(begun.raw.tid, &begun.stack, &stack);
             for observation in waiting {
                 self.window.add(Observation { stack: Arc::clone(&stack), ..observation });
@@ -145,6 +150,9 @@ impl<'scope> Line<'scope> {
     /// Tells the preparer what changed. While it is busy, changes wait, and later ones take the place of
     /// earlier ones.
     pub(super) fn offer_changes(&mut self) {
+        if let Some(touched) = self.heat.take(Instant::now()) {
+            self.preparer.tell(touched);
+        }
         if self.unprepared.is_empty() {
             self.unprepared = self.wanted.of(self.processes.take_changed());
         }

@@ -6,35 +6,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use super::heat::Touched;
 use super::inbox::Inbox;
-use super::reading::{Memory, Queue, Reader};
+use super::reading::{Queue, Reader};
+use super::shares;
 use crate::kernel::system::run_soon;
 use crate::model::losses::Losses;
 use crate::model::space::{Finished, SpaceChange, Unfinished};
 use crate::model::tables::KernelTables;
 use crate::runtime::native::keeper::Keeper;
-use crate::runtime::native::{Cache, CacheConfig, CacheCounts, Limits};
-
-/// How the memory for unwinding is shared out, in 64ths: to the arena; to what is read of one large
-/// binary, and to the table that is made of it; the same for a small one.
-const ARENA: u64 = 40;
-const LARGE: u64 = 10;
-const SMALL: u64 = 2;
-const _: () = assert!(ARENA + 2 * LARGE + 2 * SMALL <= 64);
-
-const fn share(budget_bytes: u64, parts: u64) -> u64 {
-    budget_bytes / 64 * parts
-}
-
-fn limits(budget_bytes: u64, parts: u64) -> Limits {
-    let bytes = share(budget_bytes, parts);
-    Limits { section: bytes, table: bytes, ..Limits::default() }
-}
-
-/// What one binary may cost in a recording that may take so many bytes for unwinding.
-pub fn table_limits(budget_bytes: u64) -> Limits {
-    limits(budget_bytes, LARGE)
-}
+use crate::runtime::native::{Cache, CacheConfig, CacheCounts};
 
 /// So long the end of a recording waits for the stacks that wait for tables.
 const LAST_STACKS: Duration = Duration::from_secs(1);
@@ -43,7 +24,7 @@ const LAST_STACKS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Desk {
     begun: Instant,
-    arena_bytes: u64,
+    tables_bytes: u64,
     inbox: Inbox,
     queue: Queue,
     /// The directory of the cache cannot be used.
@@ -64,11 +45,7 @@ impl Desk {
     /// For a recording that may take so many bytes for unwinding, may keep tables on disk, and looks for
     /// debug files in these directories.
     pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>, debug_dirs: &[PathBuf]) -> Self {
-        let memory = Memory {
-            small_file: share(budget_bytes, SMALL),
-            small: limits(budget_bytes, SMALL),
-            large: limits(budget_bytes, LARGE),
-        };
+        let memory = shares::reading(budget_bytes);
         let (cache, cache_refused) = match cache.cloned().map(Cache::open) {
             None => (None, false),
             Some(Ok(cache)) => (Some(cache), false),
@@ -79,7 +56,7 @@ impl Desk {
         };
         Self {
             begun: Instant::now(),
-            arena_bytes: share(budget_bytes, ARENA),
+            tables_bytes: shares::tables(budget_bytes),
             inbox: Inbox::default(),
             queue: Queue::new(memory, cache, debug_dirs),
             cache_refused,
@@ -103,17 +80,16 @@ impl<'scope> Preparer<'scope> {
     pub fn start<'env, K: KernelTables + Send + 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         desk: &'scope Desk,
-        mut tables: K,
+        tables: K,
     ) -> std::io::Result<Self> {
         let mut preparer = Self { desk, keeper: None };
-        let Desk { arena_bytes, inbox, queue, .. } = desk;
-        tables.allow(*arena_bytes);
+        let Desk { inbox, queue, .. } = desk;
         for (name, reader) in [("read-small", Reader::Small), ("read-any", Reader::Any)] {
             Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
                 queue.serve(reader, inbox);
             })?;
         }
-        let keep = move || keep(Keeper::new(tables), desk);
+        let keep = move || keep(Keeper::new(tables, desk.tables_bytes), desk);
         preparer.keeper =
             Some(Builder::new().name("prepare".to_owned()).spawn_scoped(scope, keep)?);
         Ok(preparer)
@@ -128,6 +104,11 @@ impl<'scope> Preparer<'scope> {
     /// Hands over a stack that waits for tables; where too many wait, it comes back.
     pub fn ask(&self, stack: Unfinished) -> Result<(), Unfinished> {
         self.desk.inbox.ask(stack)
+    }
+
+    /// Tells through which binaries stacks led.
+    pub fn tell(&self, touched: Touched) {
+        self.desk.inbox.tell(touched);
     }
 
     /// Stacks whose walk has come to an end since this was last asked.
@@ -176,9 +157,12 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         let now = Instant::now();
         was_told |= !mail.changes.is_empty();
         mail.changes.into_iter().for_each(|change| keeper.apply(change, now));
+        let tables = mail.loaded.len();
         for loaded in mail.loaded {
             keeper.loaded(loaded.table, loaded.parts, now);
         }
+        desk.inbox.placed(tables);
+        keeper.warm(&mail.touched);
         mail.stacks.into_iter().for_each(|stack| keeper.hold(stack, now));
         keeper.settle(now);
         desk.queue.push(keeper.take_jobs());
@@ -206,6 +190,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         processes = held.processes,
         list_bytes = held.room.used.saturating_sub(held.table_bytes),
         mapped_bytes = held.room.mapped,
+        own_bytes = held.own_bytes,
         from_disk = hits,
         made = misses,
         "unwind tables"

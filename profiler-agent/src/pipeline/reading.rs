@@ -58,6 +58,13 @@ struct Waiting {
     debug_failed: u64,
 }
 
+impl Waiting {
+    fn add_large(&mut self, size: u64, job: Job) {
+        self.large.insert((size, self.count), job);
+        self.count += 1;
+    }
+}
+
 /// Whether a file has unwind information that was not understood, or not read: one without any, or
 /// one that is no ELF file, is in order.
 const fn is_failure(error: &NoTable) -> bool {
@@ -91,9 +98,7 @@ impl Queue {
             if size <= self.memory.small_file {
                 waiting.small.push_back(job);
             } else {
-                let key = (size, waiting.count);
-                waiting.count += 1;
-                waiting.large.insert(key, job);
+                waiting.add_large(size, job);
             }
         }
         self.arrived.notify_all();
@@ -127,25 +132,32 @@ impl Queue {
 
     /// Reads until the queue is closed.
     pub fn serve(&self, reader: Reader, inbox: &Inbox) {
-        while let Some(job) = self.take(reader) {
-            let parts = self.read(&job);
-            inbox.deliver(Loaded { table: job.table, parts });
+        while let Some((job, is_small)) = self.take(reader) {
+            match self.read(&job, is_small) {
+                Err(NoTable::TooLarge { .. }) if is_small => {
+                    self.lock().add_large(size_of_file(&job), job);
+                    self.arrived.notify_all();
+                }
+                read => {
+                    let parts = self.judge(&job, read);
+                    inbox.deliver(Loaded { table: job.table, parts });
+                }
+            }
         }
     }
 
-    fn take(&self, reader: Reader) -> Option<Job> {
+    /// The next binary, and whether it may take what a small one may, or what a large one may.
+    fn take(&self, reader: Reader) -> Option<(Job, bool)> {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
                 return None;
             }
-            let job = match reader {
-                Reader::Small => waiting.small.pop_front(),
-                Reader::Any => {
-                    let large = waiting.large.pop_first().map(|(_, job)| job);
-                    large.or_else(|| waiting.small.pop_front())
-                }
+            let large = match reader {
+                Reader::Small => None,
+                Reader::Any => waiting.large.pop_first().map(|(_, job)| (job, false)),
             };
+            let job = large.or_else(|| waiting.small.pop_front().map(|job| (job, true)));
             if job.is_some() {
                 return job;
             }
@@ -153,10 +165,9 @@ impl Queue {
         }
     }
 
-    fn read(&self, job: &Job) -> Option<Vec<Part>> {
+    fn read(&self, job: &Job, is_small: bool) -> Result<Vec<Part>, NoTable> {
         let (binary, begun) = (&job.binary, Instant::now());
-        let file = binary.file.as_ref()?;
-        let is_small = size_of_file(job) <= self.memory.small_file;
+        let Some(file) = binary.file.as_ref() else { return Err(NoTable::NotElf) };
         let limits = if is_small { self.memory.small } else { self.memory.large };
         let load = |debug: Option<&File>| match &self.cache {
             Some(cache) => native::load_cached(file, debug, &binary.build_id, &limits, cache),
@@ -171,24 +182,26 @@ impl Queue {
             loaded = fence::guard(|| load(None));
             self.lock().debug_failed += u64::from(matches!(loaded, Some(Ok(_))));
         }
-        match loaded {
-            Some(Ok(parts)) => {
-                let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
-                tracing::debug!(bytes, took = ?begun.elapsed(), "unwind table of {}", binary.path);
-                Some(parts)
-            }
-            Some(Err(error)) => {
-                tracing::debug!("no unwind table of {}: {error}", binary.path);
-                let mut waiting = self.lock();
-                waiting.failed += u64::from(is_failure(&error));
-                waiting.too_large += u64::from(matches!(error, NoTable::TooLarge { .. }));
-                None
-            }
-            None => {
-                self.lock().failed += 1;
-                None
-            }
+        // What made a library panic is no table either.
+        let loaded = loaded.unwrap_or(Err(NoTable::Malformed("sections")));
+        if let Ok(parts) = &loaded {
+            let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
+            tracing::debug!(bytes, took = ?begun.elapsed(), "unwind table of {}", binary.path);
         }
+        loaded
+    }
+
+    /// The table; or its lack is counted.
+    fn judge(&self, job: &Job, read: Result<Vec<Part>, NoTable>) -> Option<Vec<Part>> {
+        let error = match read {
+            Ok(parts) => return Some(parts),
+            Err(error) => error,
+        };
+        tracing::debug!("no unwind table of {}: {error}", job.binary.path);
+        let mut waiting = self.lock();
+        waiting.failed += u64::from(is_failure(&error));
+        waiting.too_large += u64::from(matches!(error, NoTable::TooLarge { .. }));
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

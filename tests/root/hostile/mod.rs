@@ -1,7 +1,7 @@
 //! Programs that mean harm: whatever they map, call themselves or claim, the agent keeps its memory
 //! and its wits, shows their samples, and draws an SVG that is valid and runs nothing of theirs.
 
-mod elf;
+pub mod elf;
 mod svg;
 
 use std::fmt::Write as _;

@@ -4,21 +4,22 @@
 //! known; binaries that are met for the first time are handed out as [`Job`]s, and what comes of them
 //! goes into the lists that wait for it. [`stacks`] are the stacks that wait for it as well.
 
+mod budget;
+mod exchange;
 mod room;
 mod stacks;
 mod strangers;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use profiler_common::native::MappingList;
-use zerocopy::IntoBytes;
 
 use self::room::bytes;
 use self::stacks::Waiting;
 use self::strangers::Strangers;
-use super::cut::{Known, Ranges};
 use super::lists::{List, ListId, Lists};
 pub use super::shelf::TableId;
 use super::shelf::{Shelf, State};
@@ -27,13 +28,6 @@ use crate::model::frame::Binary;
 use crate::model::losses::Losses;
 use crate::model::space::{Code, Space, SpaceChange};
 use crate::model::tables::{KernelTables, Place, Room};
-
-/// A list that still waits for some of its tables is written anew no sooner than this after the last
-/// such lists were: each writing leaves a copy behind that rests in the arena for a while.
-const PARTIAL: Duration = Duration::from_millis(100);
-
-/// Bytes of such copies in a second, at most.
-const PARTIAL_BYTES_PER_SECOND: u64 = 2 << 20;
 
 /// After a change, the list of a process is left alone for so long per mapping: one that maps and
 /// unmaps all the time costs no more than its share.
@@ -57,6 +51,8 @@ pub struct Held {
     pub table_bytes: u64,
     /// Processes that have a list, as the kernel side knows them.
     pub processes: usize,
+    /// Bytes of the agent's own memory that belong to them.
+    pub own_bytes: u64,
     /// The arena.
     pub room: Room,
 }
@@ -65,10 +61,12 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Keeper<K> {
     kernel: K,
+    /// See [`budget`].
+    budget_bytes: u64,
     shelf: Shelf,
     lists: Lists,
     jobs: Vec<Job>,
-    /// Lists that wait for a table, or for room.
+    /// Lists that wait for a table, or for room of their own.
     waiting: BTreeSet<ListId>,
     /// Tables that came since the waiting lists were looked at.
     arrived: HashSet<TableId>,
@@ -78,8 +76,10 @@ pub struct Keeper<K> {
     held: HashMap<u32, Space>,
     /// Some lists are to be written when that is due.
     put_off: bool,
-    /// When tables that found no room may be read again.
-    retry_at: Option<Instant>,
+    /// Bytes of the lists that find no room.
+    unwritten: u64,
+    /// When it is next looked which tables should give way to warmer ones.
+    exchange_at: Option<Instant>,
     strangers: Strangers,
     /// Stacks that wait for tables.
     stacks: Waiting,
@@ -87,10 +87,11 @@ pub struct Keeper<K> {
 }
 
 impl<K: KernelTables> Keeper<K> {
-    /// Nothing is known yet.
-    pub fn new(kernel: K) -> Self {
-        Self {
+    /// Nothing is known yet; the kernel's tables, and what is kept here of them, may take so many bytes.
+    pub fn new(kernel: K, budget_bytes: u64) -> Self {
+        let mut keeper = Self {
             kernel,
+            budget_bytes,
             shelf: Shelf::default(),
             lists: Lists::default(),
             jobs: Vec::new(),
@@ -99,11 +100,14 @@ impl<K: KernelTables> Keeper<K> {
             partial_at: None,
             held: HashMap::new(),
             put_off: false,
-            retry_at: None,
+            unwritten: 0,
+            exchange_at: None,
             strangers: Strangers::default(),
             stacks: Waiting::default(),
             losses: Losses::default(),
-        }
+        };
+        keeper.share_out();
+        keeper
     }
 
     /// The memory of a process has changed, or it has ended.
@@ -129,12 +133,13 @@ impl<K: KernelTables> Keeper<K> {
             Some(parts) => match self.place(&parts, now) {
                 Some(placed) => State::Ready(placed),
                 None => {
-                    self.losses.add("unwind_tables_not_loaded_budget", 1);
+                    let is_first = self.shelf.note_refusal(table);
+                    self.losses.add("unwind_tables_not_loaded_budget", u64::from(is_first));
                     self.without(bytes(&parts), now)
                 }
             },
         };
-        self.shelf.set_state(table, state);
+        self.shelf.set_state(table, state, now);
         self.arrived.insert(table);
     }
 
@@ -142,7 +147,9 @@ impl<K: KernelTables> Keeper<K> {
     /// [`Self::patience`].
     pub fn settle(&mut self, now: Instant) {
         self.enter_held(now);
+        self.share_out();
         self.keep_spare(now);
+        self.exchange(now);
         self.retry_without_room(now);
         self.write_waiting(now);
         self.finish_stacks(now);
@@ -167,11 +174,11 @@ impl<K: KernelTables> Keeper<K> {
 
     /// What there is now.
     pub fn held(&mut self, now: Instant) -> Held {
-        let parts = self.shelf.ready().flatten();
         Held {
             tables: self.shelf.ready().count(),
-            table_bytes: parts.map(|part| u64::from(part.bytes).next_multiple_of(8)).sum(),
+            table_bytes: self.shelf.ready().sum(),
             processes: self.kernel.processes().len(),
+            own_bytes: self.own_bytes(),
             room: self.kernel.room(now),
         }
     }
@@ -198,7 +205,10 @@ impl<K: KernelTables> Keeper<K> {
 
     /// A process has this memory from now on.
     fn enter(&mut self, pid: u32, space: &Space, now: Instant) {
-        let id = self.list_of(space, now);
+        let Some(id) = self.list_of(space, now) else {
+            self.losses.add("unwind_lists_not_written_budget", 1);
+            return self.leave(pid, now);
+        };
         let before = self.lists.give(pid, Some(id));
         self.tell(id, &[pid]);
         self.drop_list(before, now);
@@ -211,10 +221,12 @@ impl<K: KernelTables> Keeper<K> {
         self.drop_list(before, now);
     }
 
-    fn list_of(&mut self, space: &Space, now: Instant) -> ListId {
+    /// The list of this memory; `None` where the budget does not allow another one.
+    fn list_of(&mut self, space: &Space, now: Instant) -> Option<ListId> {
         match self.lists.of_space(space) {
-            Some(id) => id,
-            None => self.make_list(space, now),
+            Some(id) => Some(id),
+            None if self.may_take(space.len(), now) => Some(self.make_list(space, now)),
+            None => None,
         }
     }
 
@@ -230,6 +242,7 @@ impl<K: KernelTables> Keeper<K> {
             at: None,
             written_at: now,
             stale: false,
+            was_refused: false,
             processes: HashSet::new(),
             stacks: 0,
         });
@@ -253,109 +266,6 @@ impl<K: KernelTables> Keeper<K> {
         list.tables.iter().flatten().for_each(|table| self.shelf.release(*table));
         while self.shelf.is_crowded() {
             self.evict(now);
-        }
-    }
-
-    /// Writes a list as it is now known to a fresh place, leads its processes there, and gives up the
-    /// old one.
-    fn write(&mut self, id: ListId, now: Instant) -> u64 {
-        let Some(list) = self.lists.get_mut(id) else { return 0 };
-        let (mut ranges, mut complete) = (Ranges::default(), true);
-        for (mapping, table) in list.space.iter().zip(&list.tables) {
-            let state = table.map(|table| self.shelf.state(table));
-            let known = match (state, &mapping.code) {
-                (Some(State::Ready(parts)), Code::Binary(binary)) => Known::Parts(binary, parts),
-                (Some(State::Loading), _) => {
-                    complete = false;
-                    Known::Pending
-                }
-                // It may find room, but nobody should wait for that.
-                (Some(State::NoRoom(_)), _) => {
-                    complete = false;
-                    Known::NoRows
-                }
-                _ => Known::NoRows,
-            };
-            ranges.add(mapping, known);
-        }
-        self.losses.add("unwind_mappings_beyond_limit", ranges.beyond());
-        let bytes = ranges.as_slice().as_bytes();
-        let written = bytes.len() as u64;
-        let before = list.at;
-        match self.kernel.place(bytes, now) {
-            Some(Place { region, offset }) => {
-                let count = ranges.as_slice().len() as u32;
-                list.at = Some(MappingList { region, offset, count, ..MappingList::default() });
-                list.stale = false;
-            }
-            None => {
-                self.losses.add("unwind_lists_not_written_budget", 1);
-                (list.stale, complete) = (true, false);
-            }
-        }
-        list.written_at = now;
-        let processes: Vec<u32> = list.processes.iter().copied().collect();
-        if complete {
-            self.waiting.remove(&id);
-        } else {
-            self.waiting.insert(id);
-        }
-        self.tell(id, &processes);
-        let now_at = self.lists.get(id).and_then(|list| list.at);
-        if let Some(before) = before.filter(|before| Some(*before) != now_at) {
-            self.kernel.free(place_of(before), now);
-        }
-        written
-    }
-
-    /// Tells the kernel side where the list of these processes is.
-    fn tell(&mut self, id: ListId, processes: &[u32]) {
-        let at = self.lists.get(id).and_then(|list| list.at);
-        for pid in processes {
-            match at {
-                Some(at) => {
-                    let full = self.kernel.set(*pid, at).is_err();
-                    self.losses.add("unwind_processes_beyond_limit", u64::from(full));
-                }
-                None => self.kernel.remove(*pid),
-            }
-        }
-    }
-
-    /// Writes the lists for which something has come: those that are complete now, and now and then
-    /// the others.
-    fn write_waiting(&mut self, now: Instant) {
-        let partial = self.partial_at.is_none_or(|at| at <= now);
-        if self.arrived.is_empty() && !(self.put_off && partial) {
-            return;
-        }
-        let arrived = std::mem::take(&mut self.arrived);
-        let (mut partial_bytes, mut wrote_partial) = (0, false);
-        self.put_off = false;
-        for id in self.waiting.clone() {
-            let Some(list) = self.lists.get_mut(id) else {
-                self.waiting.remove(&id);
-                continue;
-            };
-            let has = |table: &TableId| arrived.contains(table);
-            list.stale |= !arrived.is_empty() && list.tables.iter().flatten().any(has);
-            if !list.stale {
-                continue;
-            }
-            let loading = |table: &TableId| matches!(self.shelf.state(*table), State::Loading);
-            let complete = list.at.is_some() && !list.tables.iter().flatten().any(loading);
-            if complete {
-                self.write(id, now);
-            } else if partial {
-                partial_bytes += self.write(id, now);
-                wrote_partial = true;
-            } else {
-                self.put_off = true;
-            }
-        }
-        if wrote_partial {
-            let pause = Duration::from_millis(partial_bytes * 1000 / PARTIAL_BYTES_PER_SECOND);
-            self.partial_at = Some(now + pause.max(PARTIAL));
         }
     }
 

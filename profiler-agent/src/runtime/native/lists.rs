@@ -26,6 +26,8 @@ pub struct List {
     pub written_at: Instant,
     /// Whether one of its tables has come since it was written, or it could not be.
     pub stale: bool,
+    /// Whether there ever was no room to write it.
+    pub was_refused: bool,
     /// Who has it.
     pub processes: HashSet<u32>,
     /// How many stacks wait for it.
@@ -39,12 +41,29 @@ pub struct Lists {
     by_space: HashMap<usize, ListId>,
     by_process: HashMap<u32, ListId>,
     last_id: ListId,
+    /// Bytes of all lists, without the processes that have them.
+    bytes: u64,
+}
+
+/// Bytes that a list of so many mappings takes in the agent: itself, its place in two maps, what the arena
+/// knows of it, and its tables.
+pub const fn bytes_of_list(mappings: usize) -> u64 {
+    const ENTRIES: usize = 160;
+    (size_of::<List>() + ENTRIES + mappings * size_of::<Option<TableId>>()) as u64
 }
 
 impl Lists {
+    /// Bytes that all lists take in the agent, and the processes that have them.
+    pub fn bytes(&self) -> u64 {
+        /// A process's place in two maps, which are half empty.
+        const PROCESS: u64 = 48;
+        self.bytes + self.by_process.len() as u64 * PROCESS
+    }
+
     /// Adds a list that no process has yet.
     pub fn insert(&mut self, list: List) -> ListId {
         self.last_id += 1;
+        self.bytes += bytes_of_list(list.tables.len());
         self.by_space.insert(address(&list.space), self.last_id);
         self.lists.insert(self.last_id, list);
         self.last_id
@@ -58,6 +77,11 @@ impl Lists {
     /// A list.
     pub fn get_mut(&mut self, id: ListId) -> Option<&mut List> {
         self.lists.get_mut(&id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (ListId, &List)> + '_ {
+        self.lists.iter().map(|(id, list)| (*id, list))
     }
 
     /// The list of this very memory.
@@ -98,6 +122,7 @@ impl Lists {
         if !list.processes.is_empty() || list.stacks > 0 {
             return None;
         }
+        self.bytes = self.bytes.saturating_sub(bytes_of_list(list.tables.len()));
         self.by_space.remove(&address(&list.space));
         self.lists.remove(&id)
     }

@@ -1,23 +1,22 @@
 //! Room in the arena: what is placed, what goes first when there is too little, and what is tried
 //! again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Job, Keeper};
 use crate::model::tables::KernelTables;
 use crate::runtime::native::cut::PlacedPart;
+use crate::runtime::native::lists::List;
 use crate::runtime::native::shelf::State;
 use crate::runtime::native::table::Part;
 
 /// Of the arena, one part in so many is kept free of tables, for the lists of the processes.
-const LISTS_SHARE: u64 = 16;
+pub(super) const LISTS_SHARE: u64 = 16;
 
 /// Tables that nothing maps leave the arena before less than one part in so many is free.
 const SPARE_SHARE: u64 = 8;
-
-/// What found no room is not read again sooner than this.
-const RETRY: Duration = Duration::from_secs(5);
 
 impl<K: KernelTables> Keeper<K> {
     /// Places the parts of a table: all or none.
@@ -48,7 +47,7 @@ impl<K: KernelTables> Keeper<K> {
     pub(super) fn keep_spare(&mut self, now: Instant) {
         loop {
             let room = self.kernel.room(now);
-            let needed = self.shelf.without_room().next().map_or(0, |(_, bytes)| bytes);
+            let needed = self.shelf.without_room(now).first().map_or(0, |table| table.bytes);
             let wanted = needed.saturating_add(room.total / SPARE_SHARE);
             if room.free + room.resting >= wanted || !self.evict(now) {
                 return;
@@ -70,26 +69,29 @@ impl<K: KernelTables> Keeper<K> {
         true
     }
 
-    /// Asks again for tables that found no room, when there is some. Not all the time: it may not be in
-    /// one piece.
+    /// Asks again for tables that found no room, when there is some: the hottest first.
     pub(super) fn retry_without_room(&mut self, now: Instant) {
-        if self.retry_at.is_some_and(|at| now < at) {
+        let wanted = self.shelf.without_room(now);
+        if wanted.is_empty() {
             return;
         }
         let room = self.kernel.room(now);
-        let mut left = room.free.saturating_sub(room.total / LISTS_SHARE);
-        let mut again = Vec::new();
-        for (table, bytes) in self.shelf.without_room() {
-            if let Some(rest) = left.checked_sub(bytes) {
+        let spoken_for = room.total / LISTS_SHARE + self.shelf.expected();
+        let mut left = room.free.saturating_sub(spoken_for);
+        let mut again = HashSet::new();
+        for table in wanted {
+            let binary = self.shelf.binary(table.id).map(Arc::clone);
+            if let (Some(rest), Some(binary)) = (left.checked_sub(table.bytes), binary) {
                 left = rest;
-                again.push(table);
+                self.shelf.set_state(table.id, State::Loading, now);
+                self.jobs.push(Job { table: table.id, binary });
+                again.insert(table.id);
             }
         }
-        for table in again {
-            let Some(binary) = self.shelf.binary(table).map(Arc::clone) else { continue };
-            self.shelf.set_state(table, State::Loading);
-            self.jobs.push(Job { table, binary });
-            self.retry_at = Some(now + RETRY);
+        if !again.is_empty() {
+            let waits = |list: &List| list.tables.iter().flatten().any(|id| again.contains(id));
+            self.waiting
+                .extend(self.lists.iter().filter(|(_, list)| waits(list)).map(|(id, _)| id));
         }
     }
 }

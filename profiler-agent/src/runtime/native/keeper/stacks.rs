@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use profiler_common::walk::WalkEnd;
+
 use super::super::unwind::{Unwound, unwind};
 use super::Keeper;
 use crate::model::space::{Finished, Unfinished};
@@ -32,7 +34,12 @@ struct Waiter {
 impl<K: KernelTables> Keeper<K> {
     /// Takes a stack whose tables may still come. Where too many wait, it ends right away.
     pub fn hold(&mut self, stack: Unfinished, now: Instant) {
-        let id = self.list_of(&stack.space, now);
+        let Some(id) = self.list_of(&stack.space, now) else {
+            let Unfinished { ticket, .. } = stack;
+            let (frames, end) = (Vec::new(), WalkEnd::NotReady);
+            self.losses.add("unfinished_stacks_beyond_limit", 1);
+            return self.stacks.finished.push(Finished { ticket, frames, end });
+        };
         if let Some(list) = self.lists.get_mut(id) {
             list.stacks += 1;
         }
