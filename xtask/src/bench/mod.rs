@@ -3,7 +3,7 @@
 //! It prints figures and the bars they are held against, and never fails on a time: machines are
 //! shared. Quote ratios of one run, not nanoseconds of two.
 //!
-//! - [`sampling`]: a sample in BPF, by depth of the stack.
+//! - [`sampling`]: a sample in BPF, by depth of the stack, with cold caches, and in a loop of gcc.
 //! - [`switches`]: a context switch in BPF, filtered and kept.
 //! - [`start`]: from exec to the first sample.
 //! - [`host`]: the agent itself over a minute, and `perf record` over the same load.

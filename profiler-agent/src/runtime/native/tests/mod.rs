@@ -201,7 +201,8 @@ fn debug_frame_covers_what_eh_frame_does_not() {
         assert_eq!((both.source, both.rule(CODE + 32)), (Source::Both, Rule::NONE));
 
         let apart = Image { sections: image.sections.split_off(1), ..Image::new(Vec::new()) };
-        let whole = load(&image.file(), Some(&apart.file()), &Limits::default()).unwrap();
+        let mut whole = load(&image.file(), Some(&apart.file()), &Limits::default()).unwrap();
+        assert!(std::mem::take(&mut whole.report.debug_frame_apart), "it is the debug file's");
         assert_eq!(whole, both);
         assert_eq!(loaded(&apart).unwrap().source, Source::DebugFrame);
     }
