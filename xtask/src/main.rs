@@ -5,6 +5,7 @@ mod build_ebpf;
 mod debian;
 mod fuzz;
 mod matrix;
+mod overlap;
 mod record_stacks;
 mod rows_check;
 mod sh;
@@ -46,6 +47,8 @@ enum Command {
     Tidy,
     /// Measure what the agent costs, and what a peer costs in the same run.
     Bench(bench::Args),
+    /// Compare the agent's stacks with those of `perf record --call-graph dwarf`.
+    Overlap(overlap::Args),
     /// Record stacks of programs at work for tests/recorded, beside another unwinder.
     RecordStacks(record_stacks::Args),
     /// Compare every row of the unwind tables of this machine's files with gimli.
@@ -72,6 +75,7 @@ fn run() -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(&command_names()),
         Command::Bench(args) => bench::run(&args),
+        Command::Overlap(args) => overlap::run(&args),
         Command::RecordStacks(args) => record_stacks::run(&args),
         Command::RowsCheck(args) => rows_check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),

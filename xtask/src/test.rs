@@ -21,6 +21,7 @@ pub const NEEDS: &[Need] = &[
     Need { program: "git", package: "git" },
     Need { program: "gzip", package: "gzip" },
     Need { program: "nginx", package: "nginx" },
+    Need { program: "/usr/bin/node", package: "nodejs" },
     Need { program: "openssl", package: "openssl" },
     Need { program: "perl", package: "perl" },
     Need { program: "/usr/lib/postgresql/15/bin/pgbench", package: "postgresql" },

@@ -52,6 +52,30 @@ fn nginx_under_wrk() {
     assert_whole(&[debian::NGINX]);
 }
 
+/// Code that Node compiles has no rows, and keeps frame pointers: stacks lead through it, from the entry
+/// point through Node's own code to the function that runs.
+#[test]
+fn node_through_its_compiled_code() {
+    let _host = host::claim();
+    let work = debian::NODE.start().unwrap();
+    let [pid] = work.pids().unwrap()[..] else { panic!("not one process: {work:?}") };
+    let args = ["--pid", &pid.to_string(), "--frequency", "999", "--duration", "4s"];
+    let recording = agent::record(&args).unwrap();
+    let judge = Judge::new(&work.file);
+    // JavaScript's names are those of the file that Node writes.
+    let place = |stack: &Stack, name: &str| stack.frames.iter().position(|f| f.name.contains(name));
+    let passes = |stack: &Stack| {
+        let way = ["node::Start(", "descend", "leaf"].map(|name| place(stack, name));
+        judge.is_whole(stack) && way.is_sorted() && !way.contains(&None)
+    };
+    let in_leaf = recording.stacks.iter().filter(|stack| place(stack, "leaf ").is_some());
+    let wholeness = Wholeness::of(in_leaf, "samples", passes);
+    drop(work);
+    std::fs::remove_file(format!("/tmp/perf-{pid}.map")).unwrap();
+    println!("node: {wholeness}");
+    assert!(wholeness.samples >= ENOUGH && wholeness.share() >= BAR, "{wholeness}");
+}
+
 /// Records programs that work at the same time, long enough for each.
 #[track_caller]
 fn assert_whole(programs: &[Debian]) {

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::wait;
 
 pub use servers::{NGINX, POSTGRES, REDIS};
-pub use tools::{CC1, GIT_GREP, GIT_LOG, GIT_REPACK, GZIP, OPENSSL, PERL, PYTHON, XZ};
+pub use tools::{CC1, GIT_GREP, GIT_LOG, GIT_REPACK, GZIP, NODE, OPENSSL, PERL, PYTHON, XZ};
 
 /// All that are unwound by tables.
 pub const ALL: &[Debian] =

@@ -22,7 +22,9 @@ pub const REDIS: Debian = Debian {
         let options = ["--port", "0", "--save", "", "--unixsocket", "redis.sock"];
         work.spawn(Command::new(&server).args(options))?;
         appears(&work.directory().join("redis.sock"))?;
-        let load = ["-s", "redis.sock", "-l", "-q", "-c", "10", "-P", "4", "-r", "10000"];
+        // Few of each kind of request, again and again: every second is like the one before.
+        let load =
+            ["-s", "redis.sock", "-l", "-q", "-c", "10", "-P", "4", "-r", "10000", "-n", "2000"];
         let tests = ["-t", "set,get,incr,lpush,lpop,sadd,hset,zadd,lrange_100,mset"];
         work.spawn(Command::new("/usr/bin/redis-benchmark").args(load).args(tests))?;
         Ok(server)

@@ -13,16 +13,20 @@ const fn alone(name: &'static str, start: fn(&mut Work) -> Result<PathBuf>) -> D
     Debian { name, processes: 1, start }
 }
 
-/// `openssl speed`: mostly assembly of libcrypto.
-pub const OPENSSL: Debian = alone("openssl", |work| {
-    let algorithms = ["sha256", "aes-256-cbc", "rsa2048", "ecdsap256", "ecdhx25519", "rsa4096"];
-    let mut openssl = Command::new("/usr/bin/openssl");
-    openssl.args(["speed", "-seconds", "1"]);
-    // It goes through them in its own order, and each only once.
-    openssl.args(algorithms).args(["dsa2048", "sha512", "ecdsap521", "md5", "hmac"]);
-    work.spawn(&mut openssl)?;
-    Ok("/usr/bin/openssl".into())
-});
+/// `openssl speed`, with an algorithm for each process: mostly assembly of libcrypto.
+pub const OPENSSL: Debian = Debian {
+    name: "openssl",
+    processes: ALGORITHMS.len(),
+    start: |work| {
+        for algorithm in ALGORITHMS {
+            let args = ["speed", "-seconds", "300", "-bytes", "1024", algorithm];
+            work.spawn(Command::new("/usr/bin/openssl").args(args))?;
+        }
+        Ok("/usr/bin/openssl".into())
+    },
+};
+
+const ALGORITHMS: [&str; 4] = ["sha256", "aes-256-cbc", "rsa2048", "ecdsap256"];
 
 /// gzip, fed with text.
 pub const GZIP: Debian = alone("gzip", |work| compress(work, "/usr/bin/gzip", &["-9", "-c"]));
@@ -130,3 +134,16 @@ fn repository(work: &Work) -> Result<()> {
     anyhow::ensure!(import.stdout(Stdio::null()).status()?.success(), "git fast-import failed");
     Ok(())
 }
+
+/// Node: its compiled code keeps frame pointers, and is named by a file that it writes.
+pub const NODE: Debian = alone("node", |work| {
+    const SCRIPT: &str = "
+function leaf(n) { let x = n; for (let i = 0; i < 2000; i++) x = (x * 31 + i) | 0; return x; }
+function descend(depth, n) { return depth ? descend(depth - 1, n) + 1 : leaf(n); }
+let sum = 0;
+function round() { for (let n = 0; n < 2000; n++) sum += descend(20, n); setImmediate(round); }
+round();";
+    let file = PathBuf::from("/usr/bin/node");
+    work.spawn(Command::new(&file).args(["--perf-basic-prof", "-e", SCRIPT]))?;
+    Ok(file)
+});

@@ -16,6 +16,7 @@ mod stats;
 mod switches;
 
 use anyhow::{Result, bail};
+pub use observed::Observed;
 use profiler_tests::agent::BINARY_VARIABLE;
 
 use crate::debian::{self, Need};
@@ -63,15 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
         Need { program: "bpftool", package: "bpftool" },
         Need { program: "perf", package: "linux-perf" },
     ])?;
-    if std::env::var_os(BINARY_VARIABLE).is_none() {
-        sh::run(sh::cargo().args([
-            "build",
-            "--release",
-            "--quiet",
-            "--package",
-            "profiler-agent",
-        ]))?;
-    }
+    build_agent()?;
     warn_of_company()?;
     let _counting = stats::count()?;
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
@@ -86,6 +79,20 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Case::Host) {
         host::measure(args.seconds)?;
+    }
+    Ok(())
+}
+
+/// Builds what is measured, unless a binary is named.
+pub fn build_agent() -> Result<()> {
+    if std::env::var_os(BINARY_VARIABLE).is_none() {
+        sh::run(sh::cargo().args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            "profiler-agent",
+        ]))?;
     }
     Ok(())
 }

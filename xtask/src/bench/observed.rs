@@ -111,8 +111,13 @@ impl Observed {
     }
 
     /// Ends the recording as Ctrl-C does, and reads it.
-    pub fn stop(mut self) -> Result<Recorded> {
+    pub fn stop(self) -> Result<Recorded> {
         sh::output(Command::new("kill").args(["-INT", &self.pid().to_string()]))?;
+        self.finish()
+    }
+
+    /// Waits for its end, and reads the recording.
+    pub fn finish(mut self) -> Result<Recorded> {
         let mut peak = 0.0_f64;
         let status = wait::until("the agent to end", Duration::from_secs(60), || {
             // It has none any more once it has ended.
