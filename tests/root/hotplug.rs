@@ -84,6 +84,27 @@ fn wait_for_events(agent: &Running, count: usize) {
     .unwrap();
 }
 
+/// Faster than the agent looks, so that all that it can see are events that have stopped.
+#[test]
+fn a_cpu_that_is_back_at_once_is_followed() {
+    let _host = host::claim();
+    let Some(switch) = Switch::find() else {
+        println!("No CPU of this machine can go: there is nothing to follow.");
+        return;
+    };
+    let agent = Running::start(&["--frequency", "999"]).unwrap();
+    wait_for_events(&agent, 2 * host::cpus() as usize);
+    switch.set("0");
+    switch.set("1");
+    // The agent finds out within two of its looks, one second apart: meanwhile, and then.
+    let meanwhile = Spinner::run(&[CPU]);
+    let after = Spinner::run(&[CPU]);
+    let recording = agent.interrupt().unwrap();
+    println!("meanwhile: {} of {} ns", cpu_of(meanwhile.pid, &recording), meanwhile.truth.cpu_ns);
+    after.assert_recorded("after it came back", &recording);
+    assert_eq!(recording.count("cpus_not_followed"), 0);
+}
+
 #[test]
 fn a_cpu_that_goes_and_comes_back_is_followed() {
     let _host = host::claim();

@@ -139,10 +139,17 @@ impl Session {
 
     fn follow_cpus(&mut self) -> Result<(), KernelError> {
         let cpus = system::online_cpus()?;
-        if cpus == self.cpus {
+        let stopped = self.sideband.stopped();
+        if cpus == self.cpus && stopped.is_empty() {
             return Ok(());
         }
         self.cpus = cpus;
+        let lasting: Vec<u32> =
+            self.cpus.iter().copied().filter(|cpu| !stopped.contains(cpu)).collect();
+        self.sideband.follow(&lasting)?;
+        if let Some(sampling) = &mut self.sampling {
+            sampling.follow(&lasting)?;
+        }
         for descriptor in self.sideband.follow(&self.cpus)? {
             self.waiter.add(descriptor)?;
         }

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::time::Duration;
 
 use perf_event::events::Software;
-use perf_event::{Builder, Clock, SampleFlag, Sampler};
+use perf_event::{Builder, Clock, ReadFormat, SampleFlag, Sampler};
 
 use super::error::KernelError;
 use super::privileges;
@@ -23,6 +24,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub struct Sideband {
     build_ids: bool,
     samplers: BTreeMap<u32, Sampler>,
+    /// How long each had been enabled when [`Sideband::stopped`] looked last.
+    enabled: BTreeMap<u32, Duration>,
     /// One record, header first: the parser wants it in one piece.
     record: Vec<u8>,
     lost: u64,
@@ -35,6 +38,7 @@ impl Sideband {
         let mut sideband = Self {
             build_ids,
             samplers: BTreeMap::new(),
+            enabled: BTreeMap::new(),
             record: Vec::with_capacity(1 << 10),
             lost: 0,
             malformed: 0,
@@ -47,6 +51,7 @@ impl Sideband {
     /// [`Sideband::drain`]: what a CPU that went has left in its buffer is gone.
     pub fn follow(&mut self, cpus: &[u32]) -> Result<Vec<RawFd>, KernelError> {
         self.samplers.retain(|cpu, _| cpus.contains(cpu));
+        self.enabled.retain(|cpu, _| cpus.contains(cpu));
         let mut new = Vec::new();
         for cpu in cpus {
             if self.samplers.contains_key(cpu) {
@@ -63,6 +68,23 @@ impl Sideband {
             }
         }
         Ok(new)
+    }
+
+    /// The CPUs whose events have stopped since the last call: they went, and may be back already. The
+    /// kernel does not revive the events of a CPU that comes back, and says nothing of it either; but they
+    /// are no longer enabled.
+    pub fn stopped(&mut self) -> Vec<u32> {
+        let Self { samplers, enabled, .. } = self;
+        let mut stopped = Vec::new();
+        for (cpu, sampler) in samplers {
+            let Some(now) = sampler.read_full().ok().and_then(|data| data.time_enabled()) else {
+                continue;
+            };
+            if enabled.insert(*cpu, now) == Some(now) {
+                stopped.push(*cpu);
+            }
+        }
+        stopped
     }
 
     /// Descriptors that become readable when a record arrives.
@@ -133,6 +155,7 @@ pub fn builder(build_ids: bool) -> Builder<'static> {
         .task(true)
         .sample_id_all(true)
         .sample(SampleFlag::TIME)
+        .read_format(ReadFormat::TOTAL_TIME_ENABLED)
         .clockid(Clock::MONOTONIC)
         // By the first byte: a wake-up by number counts samples only, which this event has none of.
         .wakeup_watermark(1);
@@ -265,5 +288,7 @@ mod root_tests {
         assert!(sideband.follow(&[]).unwrap().is_empty());
         assert_eq!(sideband.descriptors().count(), 0);
         assert_eq!(sideband.follow(&cpus).unwrap().len(), cpus.len());
+        // The first look has nothing to compare with.
+        (0..3).for_each(|_| assert!(sideband.stopped().is_empty()));
     }
 }
