@@ -223,7 +223,7 @@ fn add_rest(scratch: &mut Scratch, frames: u64) -> u64 {
             bytes += PAGE;
         }
     }
-    for (index, word) in [at.pc, start, at.fp, at.lr, at.exact, bytes].into_iter().enumerate() {
+    for (index, word) in [at.pc, start, at.fp, at.lr, at.kept, bytes].into_iter().enumerate() {
         // SAFETY: within the header.
         unsafe { header.add(index).write(word) }
     }

@@ -8,6 +8,7 @@ use aya_ebpf::{
         bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
     },
 };
+use profiler_common::native::step::{CALLING, RUNNING};
 
 use crate::{maps::Scratch, opaque::load, settings};
 
@@ -24,9 +25,9 @@ pub struct UserRegs {
     pub lr: u64,
     /// The thread runs 32-bit code: its frames have another shape.
     pub compat: bool,
-    /// 0 where the thread is in a system call: `pc` is then behind the instruction that made it, which may
-    /// be the last of its function, as in a signal's `__restore_rt`. 1 otherwise.
-    pub exact: u64,
+    /// [`CALLING`] where the thread is in a system call: `pc` is then behind the instruction that made it,
+    /// which may be the last of its function, as in a signal's `__restore_rt`. [`RUNNING`] otherwise.
+    pub kept: u64,
 }
 
 /// What is known of a thread's user side.
@@ -53,7 +54,7 @@ fn x86(cs: u64, pc: u64, sp: u64, fp: u64, rbx: u64) -> Option<UserRegs> {
     if cs & X86_USER != X86_USER {
         return None;
     }
-    Some(UserRegs { pc, sp, fp, lr: rbx, compat: cs & 0xffff == X86_USER32, exact: 1 })
+    Some(UserRegs { pc, sp, fp, lr: rbx, compat: cs & 0xffff == X86_USER32, kept: RUNNING })
 }
 
 #[inline(always)]
@@ -61,14 +62,14 @@ fn arm(pstate: u64, pc: u64, sp: u64, fp: u64, lr: u64) -> Option<UserRegs> {
     if pstate & ARM_LEVEL != 0 {
         return None;
     }
-    Some(UserRegs { pc, sp, fp, lr, compat: pstate & ARM_32 != 0, exact: 1 })
+    Some(UserRegs { pc, sp, fp, lr, compat: pstate & ARM_32 != 0, kept: RUNNING })
 }
 
 impl UserRegs {
     /// With what tells whether the thread is in a system call.
     #[inline(always)]
     fn entered(self, by_system_call: bool) -> Self {
-        Self { exact: u64::from(!by_system_call), ..self }
+        Self { kept: if by_system_call { CALLING } else { RUNNING }, ..self }
     }
 }
 
@@ -137,16 +138,30 @@ pub fn of_task_regs(regs: *const c_void) -> UserSide {
     found.map_or(UserSide::Absent, UserSide::At)
 }
 
+/// Where the kernel keeps the user registers of the current thread. They are there as long as the kernel
+/// works for it, also in an interrupt of its user code.
+#[inline(always)]
+pub fn place_of_current() -> Option<u64> {
+    if settings::regs_by_helper() {
+        // SAFETY: the helper takes any task.
+        return Some(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64);
+    }
+    if settings::regs_by_offset() { top_of_kernel_stack() } else { None }
+}
+
 /// Before 5.15: at the top of the task's kernel stack, at offsets that the loader took from BTF.
 #[inline(always)]
-fn of_kernel_stack(scratch: &mut Scratch) -> UserSide {
+fn top_of_kernel_stack() -> Option<u64> {
     // SAFETY: the helper takes nothing.
     let task = unsafe { bpf_get_current_task() };
     let mut stack = 0u64;
-    if !read_kernel(&raw mut stack, 8, task.wrapping_add(settings::task_stack().into())) {
-        return UserSide::Unknown;
-    }
-    let regs = stack.wrapping_add(settings::stack_regs().into());
+    let read = read_kernel(&raw mut stack, 8, task.wrapping_add(settings::task_stack().into()));
+    read.then_some(stack.wrapping_add(settings::stack_regs().into()))
+}
+
+#[inline(always)]
+fn of_kernel_stack(scratch: &mut Scratch) -> UserSide {
+    let Some(regs) = top_of_kernel_stack() else { return UserSide::Unknown };
     let saved = &mut scratch.saved_regs;
     let found = if settings::is_arm() {
         // regs[29], regs[30], sp, pc, pstate, orig_x0, syscallno

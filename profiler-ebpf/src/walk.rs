@@ -45,7 +45,7 @@ impl Walk {
         put(&mut position.at.sp, regs.sp);
         put(&mut position.at.fp, regs.fp);
         put(&mut position.at.lr, regs.lr);
-        put(&mut position.at.exact, regs.exact);
+        put(&mut position.at.kept, regs.kept);
         if regs.compat {
             // 32-bit code keeps its frames in words of 4 bytes: only its innermost frame is shown.
             put(&mut position.at.fp, step::UNKNOWN);
@@ -78,7 +78,7 @@ impl Walk {
         put(&mut stored.position.at.sp, at.sp);
         put(&mut stored.position.at.fp, at.fp);
         put(&mut stored.position.at.lr, at.lr);
-        put(&mut stored.position.at.exact, at.exact);
+        put(&mut stored.position.at.kept, at.kept);
         put(&mut stored.frames, self.frames);
         put(&mut stored.end, self.end);
     }
@@ -92,7 +92,7 @@ impl Walk {
         pass(&mut ours.at.sp, &mut passing.at.sp);
         pass(&mut ours.at.fp, &mut passing.at.fp);
         pass(&mut ours.at.lr, &mut passing.at.lr);
-        pass(&mut ours.at.exact, &mut passing.at.exact);
+        pass(&mut ours.at.kept, &mut passing.at.kept);
         pass(&mut ours.code.start, &mut passing.code.start);
         pass(&mut ours.code.len, &mut passing.code.len);
         pass(&mut ours.code.kind, &mut passing.code.kind);

@@ -4,10 +4,10 @@
 use aya_ebpf::{
     bindings::task_struct,
     cty::c_void,
-    helpers::generated::{bpf_copy_from_user_task, bpf_probe_read_user},
+    helpers::generated::{bpf_copy_from_user_task, bpf_probe_read_user, bpf_task_pt_regs},
 };
 
-use crate::opaque::mask;
+use crate::{opaque::mask, regs};
 
 /// Bytes of one copy.
 const WINDOW: u64 = 2048;
@@ -32,6 +32,8 @@ pub struct Window {
 pub trait Memory {
     /// Copies user memory; false where any byte of it is absent.
     fn read<T>(&self, to: *mut T, bytes: u32, from: u64) -> bool;
+    /// Where the kernel keeps the registers of the thread whose stack it is.
+    fn registers(&self) -> Option<u64>;
 }
 
 /// The memory of the current thread, as far as it is resident.
@@ -42,6 +44,11 @@ impl Memory for Current {
     fn read<T>(&self, to: *mut T, bytes: u32, from: u64) -> bool {
         // SAFETY: the verifier checks that `to` has room; the helper checks `from`.
         unsafe { bpf_probe_read_user(to.cast(), bytes, from as *const c_void) == 0 }
+    }
+
+    #[inline(always)]
+    fn registers(&self) -> Option<u64> {
+        regs::place_of_current()
     }
 }
 
@@ -54,6 +61,12 @@ impl Memory for OtherTask {
         // SAFETY: the verifier checks that `to` has room and that the task is one; the helper checks
         // `from`.
         unsafe { bpf_copy_from_user_task(to.cast(), bytes, from as *const c_void, self.0, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn registers(&self) -> Option<u64> {
+        // SAFETY: the helper takes any task.
+        Some(unsafe { bpf_task_pt_regs(self.0) } as u64)
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
     fn unfinished(announced: u64, there: usize) -> Vec<u8> {
         let mut header = header(RecordKind::OnCpu, 1, 1);
         (header.flags, header.user_end) = (flags::REST, WalkEnd::NotReady.raw() as u8);
-        let at = Registers { pc: 1, sp: 2, fp: 3, lr: 4, exact: 1 };
+        let at = Registers { pc: 1, sp: 2, fp: 3, lr: 4, kept: 1 };
         let rest = Rest { at, bytes: announced };
         [bytes(header, &[1, 9]), rest.as_bytes().to_vec(), vec![7; there]].concat()
     }
@@ -129,7 +129,7 @@ mod tests {
     fn what_is_left_of_a_stack_comes_along() {
         let Some(Event::OnCpu(stack)) = decode(&unfinished(16, 16)) else { panic!("not a sample") };
         let rest = stack.rest.expect("the rest of the stack");
-        assert_eq!((rest.at.pc, rest.at.exact, rest.stack.len()), (1, 1, 16));
+        assert_eq!((rest.at.pc, rest.at.kept, rest.stack.len()), (1, 1, 16));
         assert_eq!((stack.user, stack.kernel), (vec![1], vec![9]));
     }
 

@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn rest() -> Rest {
-        Rest { at: Registers { pc: 0x1000, sp: 8, fp: 0, lr: 0, exact: 1 }, stack: [].into() }
+        Rest { at: Registers { pc: 0x1000, sp: 8, fp: 0, lr: 0, kept: 1 }, stack: [].into() }
     }
 
     fn observation(stack: &Stack, count: u64) -> Observation {

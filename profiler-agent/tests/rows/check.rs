@@ -13,10 +13,13 @@ use gimli::{
 use object::{Architecture, Object, ObjectSection, ObjectSegment, SegmentFlags};
 use profiler_agent::runtime::native::{Limits, NoTable, Report, Source, Table, load};
 use profiler_common::native::rule::{Cfa, FramePointer, ReturnAddress, Rule};
-use profiler_common::native::step::{Registers, Stop, UNKNOWN, step};
+use profiler_common::native::step::{RUNNING, Registers, Stop, UNKNOWN, step};
 use profiler_common::walk::WalkEnd;
 
 use crate::reference::{Caller, Frame, Numbers, SP, Slice};
+
+/// What the table knows by the code's instructions, other than or beside what is described.
+const KNOWN: &str = "known by its instructions";
 
 /// Differences of each kind that are shown.
 const SHOWN: u64 = 5;
@@ -195,18 +198,26 @@ impl Compared<'_> {
         }
     }
 
-    /// What no function describes has no rule.
+    /// What no function describes has no rule, unless the code is known by its instructions.
     fn gap(&mut self, gap: Range<u64>) {
         if gap.is_empty() || self.table.source == Source::Both {
             return;
         }
         for pc in [gap.start, gap.end - 1] {
             let rule = self.table.rule(pc);
-            if rule != Rule::NONE {
+            if self.is_known(rule) {
+                *self.tally.open.entry(KNOWN).or_default() += 1;
+            } else if rule != Rule::NONE {
                 let path = self.path.display();
                 self.tally.differ("a rule in a gap", || format!("{path} {pc:#x}: {rule:x?}"));
             }
         }
+    }
+
+    /// Whether a rule may be of code that is known by its instructions: this file has some.
+    fn is_known(&self, rule: Rule) -> bool {
+        let known = [Cfa::Clone, Cfa::Signal, Cfa::End].map(Cfa::raw);
+        self.table.report.known > 0 && known.contains(&rule.cfa())
     }
 
     fn place<'i, S: UnwindSection<Slice<'i>>>(
@@ -233,6 +244,10 @@ impl Compared<'_> {
             return;
         };
         if is_signal && self.numbers.lr.is_some() {
+            return;
+        }
+        if ours == Caller::End && expected != Caller::End && self.is_known(rule) {
+            *self.tally.open.entry(KNOWN).or_default() += 1;
             return;
         }
         let expected = self.as_far_as_known(ours, expected);
@@ -269,7 +284,7 @@ impl Compared<'_> {
             sp: frame.sp,
             fp: frame.register(self.numbers.fp),
             lr: frame.register(self.numbers.lr.unwrap_or(X86_64::RBX)),
-            exact: 1,
+            kept: RUNNING,
         };
         // The innermost frame's registers are known to the caller of a step.
         let cfa = (rule.cfa() == Cfa::Register.raw())

@@ -29,9 +29,9 @@ crate::wire_enum! {
         Sp = 1, "sp";
         /// Frame pointer plus offset.
         Fp = 2, "fp";
-        /// Another register plus offset, by its DWARF number. Assembly does it; of code that calls other
-        /// functions mostly by rbx, such as `_dl_runtime_resolve`, through which each function of a library
-        /// is called for the first time.
+        /// Another register plus offset, by its DWARF number: of a function that begins to align its stack,
+        /// and in assembly. Code that calls other functions mostly has it in rbx, such as
+        /// `_dl_runtime_resolve`, through which each function of a library is called for the first time.
         Register = 3, "register";
         /// The word at stack pointer plus offset, plus the addend.
         SpLoad = 4, "sp_load";
@@ -50,6 +50,9 @@ crate::wire_enum! {
         /// Stack pointer plus a number of bytes: frames too large for a number of words, and code that
         /// does not keep its stack pointer aligned.
         SpBytes = 10, "sp_bytes";
+        /// Behind a system call that begins a thread on a stack of its own: where it returned 0, that stack
+        /// begins here; else as [`Cfa::Sp`].
+        Clone = 11, "clone";
     }
 }
 

@@ -24,15 +24,30 @@ pub struct Registers {
     /// On arm64 the link register, x30; on x86-64 rbx, or with its lowest bit set the address that holds
     /// it. 0 where it is not known.
     pub lr: u64,
-    /// 1 where `pc` is the place itself, 0 where it is a return address.
-    pub exact: u64,
+    /// Who keeps all registers of the frame: [`CALLER`], [`RUNNING`], [`CALLING`], or else the address of the
+    /// context that a signal left on the stack, plus 1. The lowest bit is 1 where `pc` is the place itself, 0
+    /// where it is behind a call.
+    pub kept: u64,
 }
 
+/// Of a frame that called another: nobody keeps its registers.
+pub const CALLER: u64 = 0;
+/// Of the innermost frame: the kernel does.
+pub const RUNNING: u64 = 1;
+/// The same of one that made a system call.
+pub const CALLING: u64 = 2;
+
 impl Registers {
+    /// 1 where `pc` is the place itself, 0 where it is behind a call.
+    #[inline(always)]
+    pub const fn exact(&self) -> u64 {
+        self.kept & 1
+    }
+
     /// The place in the code to look up: inside the call, for a return address.
     #[inline(always)]
     pub const fn place(&self) -> u64 {
-        self.pc.wrapping_sub(1).wrapping_add(self.exact)
+        self.pc.wrapping_sub(1).wrapping_add(self.exact())
     }
 }
 
@@ -45,6 +60,11 @@ pub trait Stack {
     fn word(&mut self, address: u64) -> Option<u64>;
     /// Whether a call stands before this place in the code; `None` where the code is not at hand.
     fn follows_call(&mut self, return_address: u64) -> Option<bool>;
+    /// A register that the kernel keeps of the thread, by its byte offset in `struct pt_regs` or, on arm64,
+    /// `struct user_pt_regs`; `None` where the kernel is not at hand.
+    fn register(&mut self, _offset: u64) -> Option<u64> {
+        None
+    }
 }
 
 /// Why there is no caller.
@@ -74,7 +94,7 @@ pub fn step<S: Stack>(
         let by_fp = rule.cfa() == Cfa::Fp.raw();
         return Err(if by_fp { Stop::NoRule } else { Stop::End(WalkEnd::BadRow) });
     }
-    let pc = return_address(rule, at, stack, cfa)?;
+    let pc = return_address(rule, at, stack, cfa, is_arm)?;
     let pc = if is_arm { without_signature(pc) } else { pc };
     if pc == 0 {
         return Err(Stop::End(WalkEnd::Complete));
@@ -90,7 +110,7 @@ pub fn step<S: Stack>(
         at.fp = UNKNOWN;
     }
     at.lr = if is_arm { 0 } else { rbx_of_caller(rule, at.lr, cfa) };
-    (at.pc, at.sp, at.exact) = (pc, cfa, 0);
+    (at.pc, at.sp, at.kept) = (pc, cfa, CALLER);
     Ok(())
 }
 
@@ -152,8 +172,19 @@ fn frame_address<S: Stack>(
         let pushed = if at.pc & 15 >= rule.extra() { 8 } else { 0 };
         return Ok(at.sp.wrapping_add(rule.offset()).wrapping_add(pushed));
     }
-    if cfa == Cfa::Register.raw() && rule.extra() == RBX && !is_arm {
-        return Ok(rbx(at, stack)?.wrapping_add(rule.offset()));
+    if cfa == Cfa::Register.raw() {
+        let base = if rule.extra() == RBX && !is_arm {
+            rbx(at, stack)?
+        } else {
+            register(rule.extra(), at, stack, is_arm).ok_or(Stop::NoRule)?
+        };
+        return Ok(base.wrapping_add(rule.offset()));
+    }
+    if cfa == Cfa::Clone.raw() {
+        if register(RESULT, at, stack, is_arm) == Some(0) {
+            return Err(Stop::End(WalkEnd::Complete));
+        }
+        return Ok(at.sp.wrapping_add(rule.offset()));
     }
     let base = if cfa == Cfa::SpLoad.raw() {
         at.sp
@@ -172,13 +203,15 @@ fn return_address<S: Stack>(
     at: &Registers,
     stack: &mut S,
     cfa: u64,
+    is_arm: bool,
 ) -> Result<u64, Stop> {
     let how = rule.return_address();
     if how == ReturnAddress::LinkRegister.raw() {
         return if at.lr == 0 { Err(Stop::End(WalkEnd::BadRow)) } else { Ok(at.lr) };
     }
     if how == ReturnAddress::Register.raw() {
-        return Err(Stop::NoRule);
+        let number = rule.return_address_offset() / 8;
+        return register(number, at, stack, is_arm).ok_or(Stop::NoRule);
     }
     let from = if how == ReturnAddress::AtFramePointer.raw() {
         cfa.wrapping_add(rule.frame_pointer_offset())
@@ -187,6 +220,41 @@ fn return_address<S: Stack>(
     };
     stack.next(at.sp, from.wrapping_add(rule.return_address_offset())).ok_or(UNREADABLE)
 }
+
+/// DWARF number of the register with what a system call returned: rax, x0.
+const RESULT: u64 = 0;
+
+/// A register of a frame whose registers are kept, by its DWARF number; not the stack pointer.
+#[inline(always)]
+fn register<S: Stack>(number: u64, at: &Registers, stack: &mut S, is_arm: bool) -> Option<u64> {
+    let (in_kernel, in_context) = places(number, is_arm);
+    match at.kept {
+        CALLER => None,
+        RUNNING | CALLING => stack.register(in_kernel),
+        context => stack.word((context & !1).wrapping_add(in_context)),
+    }
+}
+
+/// Where a register is in what the kernel keeps, and where in a signal's `struct ucontext`.
+#[inline(always)]
+const fn places(number: u64, is_arm: bool) -> (u64, u64) {
+    if is_arm {
+        let place = (number & 31) * 8;
+        return (place, ARM_REGISTERS + place);
+    }
+    let digit = (number & 15) * 4;
+    ((X86_KERNEL >> digit & 15) * 8, X86_REGISTERS + (X86_CONTEXT >> digit & 15) * 8)
+}
+
+/// For each register of x86-64, from number 0 in the lowest digit on, which word of `struct pt_regs` it is;
+/// not of rsp, 7. rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15.
+const X86_KERNEL: u64 = 0x0123_6789_04ed_5bca;
+/// The same for `struct sigcontext`.
+const X86_CONTEXT: u64 = 0x7654_3210_fa89_becd;
+/// Where `struct sigcontext` is in x86-64's `struct ucontext`.
+const X86_REGISTERS: u64 = 40;
+/// Where the registers are in arm64's.
+const ARM_REGISTERS: u64 = 184;
 
 /// To what a signal interrupted: the kernel left its registers on the stack, in a `struct sigcontext`
 /// (arch/{x86,arm64}/include/uapi/asm/sigcontext.h) within a `struct ucontext`, which is where the
@@ -207,7 +275,7 @@ fn interrupted<S: Stack>(
         fp: read(fp)?,
         // Behind x29 is x30, and behind rbp is rbx.
         lr: read(fp + 8)?,
-        exact: 1,
+        kept: context | 1,
     };
     if !may_be_code(caller.pc) {
         return Err(Stop::End(WalkEnd::BadRow));

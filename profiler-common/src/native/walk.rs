@@ -50,7 +50,7 @@ impl Position {
     pub const fn word(&self) -> u64 {
         const EXACT_BIT: u32 = crate::walk::FRAME_EXACT.trailing_zeros();
         const GUESSED_BIT: u32 = crate::walk::FRAME_GUESSED.trailing_zeros();
-        self.at.pc | self.at.exact << EXACT_BIT | (self.guessed as u64) << GUESSED_BIT
+        self.at.pc | self.at.exact() << EXACT_BIT | (self.guessed as u64) << GUESSED_BIT
     }
 
     /// In code of which nothing is known and nothing will be: a single frame.
@@ -161,7 +161,7 @@ fn by_frame_pointer<S: Stack>(
         return Err(WalkEnd::NoRows);
     }
     position.stacks += u32::from(other_stack);
-    *at = Registers { pc, sp: fp.wrapping_add(16), fp: caller_fp, lr: 0, exact: 0 };
+    *at = Registers { pc, sp: fp.wrapping_add(16), fp: caller_fp, lr: 0, kept: step::CALLER };
     position.guessed = 1;
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::call_site;
 use crate::{
     arena::Tables,
     maps::Scratch,
+    regs::read_kernel,
     settings,
     walk::Walk,
     window::{Memory, WINDOW_WORDS, Window},
@@ -50,5 +51,12 @@ impl<M: Memory> Stack for UserStack<'_, M> {
     #[inline(always)]
     fn follows_call(&mut self, return_address: u64) -> Option<bool> {
         Some(call_site::follows_call(self.memory, return_address))
+    }
+
+    #[inline(always)]
+    fn register(&mut self, offset: u64) -> Option<u64> {
+        let mut word = 0u64;
+        let from = self.memory.registers()?.wrapping_add(offset);
+        read_kernel(&raw mut word, 8, from).then_some(word)
     }
 }

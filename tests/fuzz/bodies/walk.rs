@@ -18,7 +18,11 @@ fn walk(mut input: &[u8]) -> Option<()> {
     let input = &mut input;
     let [kind, at_offset, count, stack_bytes] = words(input, 2)?;
     let [pc, sp, fp, lr] = words(input, 8)?;
-    let at = Registers { pc, sp, fp, lr, exact: kind >> 1 & 1 };
+    let kept = match kind >> 1 & 3 {
+        3 => fp | 1, // a signal's context, anywhere
+        who => who,
+    };
+    let at = Registers { pc, sp, fp, lr, kept };
     let (stack, region) = input.split_at(input.len().min(stack_bytes as usize));
     let list =
         MappingList { offset: at_offset as u32, count: count as u32, ..MappingList::default() };
@@ -79,5 +83,9 @@ impl Stack for Memory<'_> {
     fn follows_call(&mut self, return_address: u64) -> Option<bool> {
         // Each answer for some.
         [Some(true), Some(false), None].get(return_address as usize % 3).copied().flatten()
+    }
+
+    fn register(&mut self, offset: u64) -> Option<u64> {
+        self.word(self.start.wrapping_add(offset))
     }
 }

@@ -38,5 +38,21 @@ fn in_a_system_call_by_the_last_instruction() {
     assert_whole(&[Case::new(ASSEMBLY.built(way::O2), &["last"], whole).busy()]);
 }
 
+/// Only a register tells where the frame is, or the return address: of the thread, or of what a signal
+/// interrupted.
+#[test]
+fn in_registers_alone() {
+    let outer = [&START[..], &["main", "outer"]].concat();
+    let case = |(function, interrupted): (&'static str, &[&str])| {
+        // The kernel enters the handler as if the function that returns from it had called it.
+        let leaves = vec![vec![], vec![ONE], vec![ONE, "handler"]];
+        let expected = Expected { outer: [&outer[..], &[function]].concat(), leaves };
+        let args = [&[function], interrupted].concat();
+        Case::new(ASSEMBLY.built(way::O2), &args, one_of(vec![expected])).busy()
+    };
+    let cases = ["held", "popped"].map(|name| [(name, &[][..]), (name, &["interrupted"][..])]);
+    assert_whole(&cases.concat().into_iter().map(case).collect::<Vec<_>>());
+}
+
 /// How a stack is cut in the program with the functions in assembly.
 const NO_ROWS: &str = "[truncated: no unwind rows in assembly-O2]";

@@ -62,14 +62,15 @@ fn children() -> IsWhole {
 }
 
 /// Whether nothing can be known of it, and it says so: the process lets go of its memory, as at its end or
-/// when it executes another file, or goes through a call that returns twice, whose rows end before it.
+/// when it executes another file.
 fn has_no_stack(stack: &Stack) -> bool {
     let name = |index: usize| stack.frames.get(index).map_or("", |frame| frame.name.as_str());
     match name(0) {
         "[truncated: the process ends, its memory is gone]" => true,
-        "[truncated: stack page not resident]" => name(1) == "[unknown]" || stack.has("do_exit"),
+        "[truncated: stack page not resident]" => {
+            ["[unknown]", "execve"].contains(&name(1)) || stack.has("do_exit")
+        }
         // The agent's own child, before it executes the command.
-        marker if stack.has("profiler_agent::kernel::command::hold") => marker.starts_with(MARKER),
-        marker => marker.starts_with(MARKER) && ["vfork", "clone3", "__clone3"].contains(&name(1)),
+        marker => marker.starts_with(MARKER) && stack.has("profiler_agent::kernel::command::hold"),
     }
 }

@@ -5,7 +5,7 @@ use profiler_tests::workload::{SIGNALS, way};
 use super::*;
 
 /// Every stack of the workload; `by_handler` are the functions that the handler ends with.
-fn expected(by_handler: &[&[&'static str]]) -> Expected<'static> {
+fn expected(start: &[&'static str], by_handler: &[&[&'static str]]) -> Expected<'static> {
     let mut leaves = Vec::new();
     for interrupted in [&["interrupted"][..], &["interrupted", "tiny"]] {
         leaves.push(interrupted.to_vec());
@@ -14,7 +14,7 @@ fn expected(by_handler: &[&[&'static str]]) -> Expected<'static> {
         leaves
             .extend(by_handler.iter().map(|rest| [interrupted, &[ONE, "handler"], rest].concat()));
     }
-    Expected { outer: [&START[..], &["main"]].concat(), leaves }
+    Expected { outer: [start, &["main"]].concat(), leaves }
 }
 
 #[test]
@@ -30,7 +30,20 @@ fn on_the_same_stack_on_another_and_in_one_another() {
     ];
     for way in [way::O2, way::STATIC] {
         assert_whole(&[("plain", one), ("alternate", one), ("nested", two)].map(|(how, rest)| {
-            Case::new(SIGNALS.built(way), &[how], one_of(vec![expected(rest)])).busy()
+            Case::new(SIGNALS.built(way), &[how], one_of(vec![expected(&START, rest)])).busy()
         }));
     }
+}
+
+/// musl says nothing of its own code, and of how to return from a signal handler.
+#[test]
+fn with_musl() {
+    let leaves: &[&[&str]] = &[&[], &["below"]];
+    let cases = [way::MUSL, way::MUSL_STATIC].map(|way| {
+        ["plain", "alternate"].map(|how| {
+            let is_whole = one_of(vec![expected(&[ANY], leaves)]);
+            Case::new(SIGNALS.built(way), &[how], is_whole).busy()
+        })
+    });
+    assert_whole(cases.as_flattened());
 }

@@ -27,6 +27,8 @@ pub(super) struct Elf<'a> {
     file: &'a File,
     len: u64,
     pub machine: Machine,
+    /// Where the program, or the dynamic linker, begins.
+    pub entry: u64,
     programs: Vec<ProgramHeader>,
     sections: Vec<(Vec<u8>, SectionHeader)>,
 }
@@ -59,7 +61,9 @@ impl<'a> Elf<'a> {
         }
         let machine = Machine::of(header.e_machine(LE)).ok_or(NoTable::Machine)?;
         let len = metadata.len();
-        let mut elf = Self { file, len, machine, programs: Vec::new(), sections: Vec::new() };
+        let entry = header.e_entry.get(LE);
+        let mut elf =
+            Self { file, len, machine, entry, programs: Vec::new(), sections: Vec::new() };
         elf.programs = elf.headers(header.e_phoff.get(LE), header.e_phnum.get(LE).into())?;
         // The loader needs no sections: damaged ones are as good as none.
         elf.sections = elf.read_sections(header).unwrap_or_default();
@@ -110,6 +114,14 @@ impl<'a> Elf<'a> {
             let size = size.min(self.len.checked_sub(offset)?);
             Some(Extent { address, offset, size, is_packed: false })
         })
+    }
+
+    /// The bytes at a range of addresses in one segment, as far as the file has them.
+    pub fn code_at(&self, range: Range<u64>) -> Vec<u8> {
+        let size = range.end.saturating_sub(range.start);
+        let extent =
+            self.rest_of_segment(range.start).map(|e| Extent { size: e.size.min(size), ..e });
+        extent.and_then(|extent| self.bytes(extent).ok().flatten()).unwrap_or_default()
     }
 
     /// The bytes of an extent; `None` if it does not lie within the file.

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use ahash::AHashMap;
 use gimli::{
-    BaseAddresses, CieOrFde, CommonInformationEntry, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, UnwindOffset, UnwindSection,
+    BaseAddresses, CallFrameInstruction, CieOrFde, CommonInformationEntry, EndianSlice,
+    FrameDescriptionEntry, LittleEndian, UnwindOffset, UnwindSection,
 };
 
 use super::table::Report;
@@ -27,6 +27,19 @@ pub(super) struct Function {
     pub offset: usize,
     /// Behind its last address.
     pub end: u64,
+    /// What its description begins with.
+    pub outline: Outline,
+}
+
+/// What the description of a function begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outline {
+    /// Nothing called it.
+    Outermost,
+    /// It says nothing but what all functions have in common.
+    Plain,
+    /// Something else.
+    Other,
 }
 
 /// A section with call frame information.
@@ -64,7 +77,10 @@ impl<'i, S: UnwindSection<Slice<'i>>> Frames<'i, S> {
             };
             let start = fde.initial_address();
             match clip(start, fde.len(), code) {
-                Some(end) => into.push(Function { start, is_debug, offset: fde.offset(), end }),
+                Some(end) => {
+                    let (offset, outline) = (fde.offset(), outline(&fde, &section, &bases));
+                    into.push(Function { start, is_debug, offset, end, outline });
+                }
                 None => report.outside += 1,
             }
         }
@@ -96,6 +112,25 @@ impl<'i, S: UnwindSection<Slice<'i>>> Frames<'i, S> {
         }
         self.common.insert(key, common.clone());
         Ok(common)
+    }
+}
+
+fn outline<'i, S: UnwindSection<Slice<'i>>>(
+    fde: &FrameDescriptionEntry<Slice<'i>>,
+    section: &S,
+    bases: &BaseAddresses,
+) -> Outline {
+    let ra = fde.cie().return_address_register();
+    let mut instructions = fde.instructions(section, bases);
+    loop {
+        return match instructions.next() {
+            Ok(Some(CallFrameInstruction::Nop)) => continue,
+            Ok(Some(CallFrameInstruction::Undefined { register })) if register == ra => {
+                Outline::Outermost
+            }
+            Ok(None) => Outline::Plain,
+            Ok(Some(_)) | Err(_) => Outline::Other,
+        };
     }
 }
 

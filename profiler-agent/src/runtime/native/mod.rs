@@ -6,7 +6,7 @@
 //! row, in the form of [`profiler_common::native::lookup`].
 //!
 //! The way: [`elf`] finds the sections → [`functions`] lists what they describe, in the order of
-//! addresses → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
+//! addresses → [`known`] adds what they leave out → [`rows`] runs each program → [`shape`] makes a row a rule → [`encode`] packs the rules.
 //!
 //! [`cache`] keeps tables on disk, so that a restart makes none twice.
 //!
@@ -26,6 +26,7 @@ mod encode;
 mod expression;
 mod functions;
 mod go;
+mod known;
 mod lists;
 mod machine;
 mod rows;
@@ -46,7 +47,7 @@ pub use text::Readable;
 pub use unwind::{Unwound, unwind};
 
 use encode::Encoder;
-use sources::Sources;
+use sources::{Listed, Sources};
 
 /// Reads the unwind information of an ELF file, and where given of the file with its debug
 /// information.
@@ -54,7 +55,8 @@ use sources::Sources;
 /// # Errors
 /// Why there is no table.
 pub fn load(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Table, NoTable> {
-    make(&Sources::read(file, debug, limits)?, limits)
+    let sources = Sources::read(file, debug, limits)?;
+    make(&sources, sources.list()?, limits)
 }
 
 /// The parts of the table of an ELF file, as [`load`] makes it: from the cache, or made and left there. A
@@ -70,22 +72,24 @@ pub fn load_cached(
     cache: &Cache,
 ) -> Result<Vec<Part>, NoTable> {
     let sources = Sources::read(file, debug, limits)?;
-    let Some(key) = sources.key(build_id, limits) else { return Ok(make(&sources, limits)?.parts) };
+    let listed = sources.list()?;
+    let Some(key) = sources.key(&listed, build_id, limits) else {
+        return Ok(make(&sources, listed, limits)?.parts);
+    };
     if let Some(parts) = cache.get(&key, limits) {
         return Ok(parts);
     }
-    let parts = make(&sources, limits)?.parts;
+    let parts = make(&sources, listed, limits)?.parts;
     drop(sources);
     cache.put(&key, &parts);
     Ok(parts)
 }
 
-fn make(sources: &Sources, limits: &Limits) -> Result<Table, NoTable> {
-    let mut report = sources.report();
+fn make(sources: &Sources<'_>, mut listed: Listed, limits: &Limits) -> Result<Table, NoTable> {
     let mut encoder = Encoder::new(limits);
-    let source =
-        sources.rows(&mut report, &mut |start, end, rule| encoder.add(start, end, rule))?;
+    sources.rows(&mut listed, &mut |start, end, rule| encoder.add(start, end, rule))?;
     let parts = encoder.finish()?;
+    let Listed { source, mut report, .. } = listed;
     report.rules = parts.iter().map(Part::rule_count).sum();
     Ok(Table { machine: sources.machine(), parts, source, report })
 }

@@ -52,7 +52,7 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
     /// The rule of a row in a function that returns from a signal handler.
     pub fn signal(&self, row: &UnwindTableRow<usize>) -> Result<Shaped, Cause> {
         let words = match (self.machine, row.cfa()) {
-            (Machine::Arm64, _) => ARM_CONTEXT / 8,
+            (Machine::Arm64, _) => return Ok(Shaped::whole(signal_return(self.machine))),
             (Machine::X86_64, CfaRule::Expression(expression)) => {
                 match self.recognise(expression) {
                     Some(Shape::Load(register, offset, 0)) if register == self.machine.sp() => {
@@ -177,6 +177,16 @@ impl Shaped {
     const fn whole(rule: Rule) -> Self {
         Self { rule, loses_frame_pointer: false }
     }
+}
+
+/// The rule where a signal handler has just returned to, so that the kernel's frame is at the top of the
+/// stack.
+pub(super) fn signal_return(machine: Machine) -> Rule {
+    let words = match machine {
+        Machine::X86_64 => 0,
+        Machine::Arm64 => ARM_CONTEXT / 8,
+    };
+    Rule::new(Cfa::Signal, words)
 }
 
 /// The rule with the return address at an offset from the CFA: by itself while it is near, else from where

@@ -3,15 +3,13 @@
 use std::fs::File;
 use std::ops::Range;
 
-use gimli::{
-    BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer,
-    UnwindSection,
-};
+use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer};
 use profiler_common::native::rule::Rule;
 
 use super::cache::Key;
 use super::elf::{Elf, Extent};
 use super::functions::{Frames, Function, in_order};
+use super::known::{self, Known};
 use super::machine::Machine;
 use super::rows::Rows;
 use super::section::contents;
@@ -26,8 +24,8 @@ type Slice<'a> = EndianSlice<'a, LittleEndian>;
 pub(super) type Sink<'a> = dyn FnMut(u64, u64, Rule) -> Result<(), NoTable> + 'a;
 
 /// The sections, copied.
-pub(super) struct Sources {
-    machine: Machine,
+pub(super) struct Sources<'f> {
+    elf: Elf<'f>,
     /// Code that the Go compiler made is in it.
     is_go: bool,
     code: Vec<Range<u64>>,
@@ -38,9 +36,21 @@ pub(super) struct Sources {
     debug_frame_apart: bool,
 }
 
-impl Sources {
+/// What the sections describe.
+pub(super) struct Listed {
+    /// In the order of addresses.
+    functions: Vec<Function>,
+    /// What else is known, likewise.
+    known: Vec<Known>,
+    /// Where the rows come from.
+    pub source: Source,
+    /// What was read, of rows as well once they were handed on.
+    pub report: Report,
+}
+
+impl<'f> Sources<'f> {
     /// Reads the sections of a file.
-    pub fn read(file: &File, debug: Option<&File>, limits: &Limits) -> Result<Self, NoTable> {
+    pub fn read(file: &'f File, debug: Option<&File>, limits: &Limits) -> Result<Self, NoTable> {
         let elf = Elf::open(file)?;
         let mut bases = BaseAddresses::default();
         if let Some(text) = elf.section(".text") {
@@ -61,35 +71,50 @@ impl Sources {
             debug_frame_apart = debug_frame.is_some();
         }
         let debug_frame = debug_frame.unwrap_or_default();
-        if eh_frame.is_empty() && debug_frame.is_empty() {
-            return Err(NoTable::NoInformation);
-        }
         let is_go = [".gopclntab", ".data.rel.ro.gopclntab", ".note.go.buildid"]
             .into_iter()
             .any(|name| elf.section(name).is_some());
-        let (machine, code) = (elf.machine, elf.code());
-        Ok(Self { machine, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart })
+        let code = elf.code();
+        Ok(Self { elf, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart })
     }
 
     /// Whose code it is.
     pub const fn machine(&self) -> Machine {
-        self.machine
+        self.elf.machine
     }
 
-    /// A report of nothing but the sizes.
-    pub fn report(&self) -> Report {
+    /// Lists what they describe, and what the code itself tells.
+    pub fn list(&self) -> Result<Listed, NoTable> {
         let (eh_frame, debug_frame) = (self.eh_frame.len() as u64, self.debug_frame.len() as u64);
         let debug_frame_apart = self.debug_frame_apart;
-        Report { eh_frame, debug_frame, debug_frame_apart, ..Report::default() }
+        let mut report = Report { eh_frame, debug_frame, debug_frame_apart, ..Report::default() };
+        let mut functions = Vec::new();
+        self.eh_frames().list(&self.code, &mut report, &mut functions);
+        functions = in_order(functions, &mut report);
+        let in_eh_frame = functions.len();
+        if !self.debug_frame.is_empty() {
+            functions = self.with_debug(functions, &mut report);
+        }
+        let in_debug_frame = functions.len() - in_eh_frame;
+        let known = known::find(&self.elf, &mut functions);
+        report.known = known.len() as u64;
+        let source = match (in_eh_frame, in_debug_frame) {
+            (0, 0) if !known.is_empty() => Source::Instructions,
+            (0, 0) if eh_frame + debug_frame == 0 => return Err(NoTable::NoInformation),
+            (0, 0) => return Err(NoTable::NoRows),
+            (_, 0) => Source::EhFrame,
+            (0, _) => Source::DebugFrame,
+            _ => Source::Both,
+        };
+        Ok(Listed { functions, known, source, report })
     }
 
     /// The key of the table that is made of them: a hash of all that it depends on. `None` where no file of
     /// the cache can have the name of this build ID.
-    pub fn key(&self, build_id: &str, limits: &Limits) -> Option<Key> {
-        let Self { machine, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart: _ } =
-            self;
+    pub fn key(&self, listed: &Listed, build_id: &str, limits: &Limits) -> Option<Key> {
+        let Self { elf, is_go, code, bases, eh_frame, debug_frame, debug_frame_apart: _ } = self;
         let mut hasher = Key::begin(build_id)?;
-        hasher.bytes(machine.name().as_bytes());
+        hasher.bytes(elf.machine.name().as_bytes());
         hasher.number((*is_go).into());
         hasher.number(limits.part.into());
         hasher.number(code.len() as u64);
@@ -104,36 +129,27 @@ impl Sources {
         }
         hasher.bytes(eh_frame);
         hasher.bytes(debug_frame);
+        hasher.number(listed.known.len() as u64);
+        for Known { start, end, rule } in &listed.known {
+            [*start, *end, rule.0].into_iter().for_each(|number| hasher.number(number));
+        }
         Some(hasher.finish())
     }
 
-    /// Hands all rows on, in the order of addresses, and tells where they come from.
-    pub fn rows(&self, report: &mut Report, sink: &mut Sink<'_>) -> Result<Source, NoTable> {
-        let mut eh_section = EhFrame::new(&self.eh_frame, LittleEndian);
-        eh_section.set_address_size(8);
-        eh_section.set_vendor(self.machine.vendor());
-        let mut debug_section = DebugFrame::new(&self.debug_frame, LittleEndian);
-        debug_section.set_address_size(8);
-        debug_section.set_vendor(self.machine.vendor());
-        let mut eh_frames = Frames::new(eh_section, self.bases.clone(), false);
-        let mut debug_frames = Frames::new(debug_section, self.bases.clone(), true);
-
-        let mut functions = Vec::new();
-        eh_frames.list(&self.code, report, &mut functions);
-        functions = in_order(functions, report);
-        let in_eh_frame = functions.len();
-        if !self.debug_frame.is_empty() {
-            functions = self.with_debug(&mut debug_frames, functions, report);
-        }
-        let source = match (in_eh_frame, functions.len() - in_eh_frame) {
-            (0, 0) => return Err(NoTable::NoRows),
-            (_, 0) => Source::EhFrame,
-            (0, _) => Source::DebugFrame,
-            _ => Source::Both,
-        };
+    /// Hands all rows on, in the order of addresses.
+    pub fn rows(
+        &self,
+        Listed { functions, known, report, .. }: &mut Listed,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), NoTable> {
+        let (mut eh_frames, mut debug_frames) = (self.eh_frames(), self.debug_frames());
         let size = self.eh_frame.len() + self.debug_frame.len();
-        let mut rows = Rows::new(self.machine, size, report);
-        for function in &functions {
+        let mut known = known.iter().peekable();
+        let mut rows = Rows::new(self.machine(), size, report);
+        for function in functions.iter() {
+            while let Some(known) = known.next_if(|known| known.start < function.start) {
+                sink(known.start, known.end, known.rule)?;
+            }
             if function.is_debug && self.is_go {
                 rows.of_go(&mut debug_frames, function, sink)?;
             } else if function.is_debug {
@@ -142,18 +158,27 @@ impl Sources {
                 rows.of(&mut eh_frames, function, sink)?;
             }
         }
-        Ok(source)
+        known.try_for_each(|known| sink(known.start, known.end, known.rule))
+    }
+
+    fn eh_frames(&self) -> Frames<'_, EhFrame<Slice<'_>>> {
+        let mut section = EhFrame::new(&self.eh_frame, LittleEndian);
+        section.set_address_size(8);
+        section.set_vendor(self.machine().vendor());
+        Frames::new(section, self.bases.clone(), false)
+    }
+
+    fn debug_frames(&self) -> Frames<'_, DebugFrame<Slice<'_>>> {
+        let mut section = DebugFrame::new(&self.debug_frame, LittleEndian);
+        section.set_address_size(8);
+        section.set_vendor(self.machine().vendor());
+        Frames::new(section, self.bases.clone(), true)
     }
 
     /// The functions with those of `.debug_frame` that lie in none of them.
-    fn with_debug<'a, S: UnwindSection<Slice<'a>>>(
-        &self,
-        frames: &mut Frames<'a, S>,
-        functions: Vec<Function>,
-        report: &mut Report,
-    ) -> Vec<Function> {
+    fn with_debug(&self, functions: Vec<Function>, report: &mut Report) -> Vec<Function> {
         let mut found = Vec::new();
-        frames.list(&self.code, report, &mut found);
+        self.debug_frames().list(&self.code, report, &mut found);
         found.retain(|function| {
             let after = functions.partition_point(|known| known.start <= function.start);
             let before = after.checked_sub(1).and_then(|index| functions.get(index));

@@ -57,6 +57,8 @@ pub enum Source {
     DebugFrame,
     /// Both; the second for code that the first does not cover.
     Both,
+    /// Neither: from what little code is known by its instructions.
+    Instructions,
 }
 
 /// What was read, and what of it no rule can hold.
@@ -78,6 +80,8 @@ pub struct Report {
     pub overlapping: u64,
     /// Descriptions of what is no code of this file.
     pub outside: u64,
+    /// Pieces of code that are known by their instructions.
+    pub known: u64,
     /// Rows by what of them no rule can hold, in the order of [`Cause::ALL`].
     pub unsupported: [u64; Cause::ALL.len()],
 }
@@ -145,6 +149,7 @@ impl Source {
             Self::EhFrame => ".eh_frame",
             Self::DebugFrame => ".debug_frame",
             Self::Both => ".eh_frame and .debug_frame",
+            Self::Instructions => "its instructions",
         }
     }
 }

@@ -31,6 +31,9 @@ impl fmt::Display for Readable {
             Some(Cfa::Signal) => return write!(f, "registers in the signal frame at {sp}{offset}"),
             Some(Cfa::Sp) => write!(f, "cfa={sp}{offset}")?,
             Some(Cfa::Fp) => write!(f, "cfa={fp}{offset}")?,
+            Some(Cfa::Clone) => {
+                write!(f, "end of the stack where 0 was returned, else cfa={sp}{offset}")?
+            }
             Some(Cfa::SpBytes) => write!(f, "cfa={sp}{}", Offset(rule.bytes()))?,
             Some(Cfa::Register) => {
                 write!(f, "cfa={}{offset}", self.name(Register(rule.extra() as u16)))?;

@@ -63,7 +63,7 @@ impl Stack for Copied<'_> {
 mod tests {
     use profiler_common::native::lookup::Bytes;
     use profiler_common::native::rule::{Cfa, FramePointer, Rule};
-    use profiler_common::native::step::Registers;
+    use profiler_common::native::step::{self, Registers};
     use profiler_common::native::{Mapping, MappingKind};
     use profiler_common::walk::{FRAME_EXACT, FRAME_GUESSED};
     use zerocopy::IntoBytes as _;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn at(pc: u64, fp: u64) -> Registers {
-        Registers { pc, sp: STACK, fp, lr: 0, exact: 1 }
+        Registers { pc, sp: STACK, fp, lr: 0, kept: step::RUNNING }
     }
 
     #[test]

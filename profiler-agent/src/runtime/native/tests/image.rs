@@ -30,6 +30,8 @@ pub struct Image {
     pub is_stripped: bool,
     /// Where the code lies, and how much the headers say it is.
     pub code: (u64, u64),
+    /// Instructions, by their offsets from [`CODE`], behind all that the file needs.
+    pub instructions: Vec<(u64, Vec<u8>)>,
 }
 
 impl Image {
@@ -40,6 +42,7 @@ impl Image {
             sections: vec![(".eh_frame", eh_frame, Packing::Plain)],
             is_stripped: false,
             code: (CODE, CODE_BYTES),
+            instructions: Vec::new(),
         }
     }
 
@@ -105,7 +108,12 @@ impl Image {
             }
         }
         bytes[..start.len()].copy_from_slice(&start);
-        bytes.resize(bytes.len().max(CODE_BYTES as usize), 0);
+        let used = bytes.len();
+        bytes.resize(used.max(CODE_BYTES as usize), 0);
+        for (offset, code) in &self.instructions {
+            assert!(*offset as usize >= used, "{used} bytes are in use");
+            bytes[*offset as usize..][..code.len()].copy_from_slice(code);
+        }
         bytes
     }
 }

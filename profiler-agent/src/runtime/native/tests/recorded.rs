@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use profiler_common::native::MappingList;
 use profiler_common::native::lookup::Bytes;
-use profiler_common::native::step::{Registers, Stack};
+use profiler_common::native::step::{RUNNING, Registers, Stack};
 use profiler_common::native::walk::{Arena, Position, caller};
 use profiler_common::walk::{FRAME_ADDRESS, USER_FRAMES_DEEP, WalkEnd};
 use profiler_tests::recorded::{self, Hex, MappedFile, Recorded};
@@ -37,7 +37,7 @@ fn recorded_stacks_are_walked_to_their_end() {
 fn walk(recorded: &Recorded) -> (Vec<u64>, WalkEnd) {
     let mut memory = Memory::new(recorded);
     let recorded::Registers { pc, sp, fp, rbx } = recorded.registers;
-    let at = Registers { pc: pc.0, sp: sp.0, fp: fp.0, lr: rbx.0, exact: 1 };
+    let at = Registers { pc: pc.0, sp: sp.0, fp: fp.0, lr: rbx.0, kept: RUNNING };
     let mut position = Position::new(at, memory.list);
     let mut stack = Words(recorded);
     let mut frames = vec![pc.0];

@@ -9,7 +9,7 @@ use crate::model::space::{Finished, Unfinished};
 
 /// A stack of one frame, whose frame pointer says that there is no more, at the first byte of `space`.
 pub(super) fn unfinished(ticket: u64, space: &Space) -> Unfinished {
-    let at = Registers { pc: space[0].start, sp: 0x8000, fp: 0, lr: 0, exact: 1 };
+    let at = Registers { pc: space[0].start, sp: 0x8000, fp: 0, lr: 0, kept: 1 };
     let rest = Rest { at, stack: vec![0; 64].into() };
     Unfinished { ticket, space: Arc::clone(space), rest, limit: 9 }
 }
