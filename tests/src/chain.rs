@@ -81,6 +81,13 @@ impl Wholeness {
         wholeness
     }
 
+    /// Whether the share of whole samples is at least this, 0 to 1, to the nearest sample: of fewer than a
+    /// thousand, one may be odd at a bar of 0.999.
+    pub fn reaches(&self, bar: f64) -> bool {
+        let odd = self.samples - self.whole;
+        self.samples > 0 && odd as f64 <= ((1.0 - bar) * self.samples as f64).ceil()
+    }
+
     /// The share of whole samples, 0 to 1; 0 where there were none.
     pub fn share(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { self.whole as f64 / self.samples as f64 }
@@ -102,6 +109,21 @@ impl fmt::Display for Wholeness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_is_reached_to_the_nearest_sample() {
+        for (samples, whole, reached) in [
+            (0, 0, false),
+            (900, 900, true),
+            (900, 899, true),
+            (900, 898, false),
+            (10_000, 9_990, true),
+            (10_000, 9_988, false),
+        ] {
+            let wholeness = Wholeness { samples, whole, ..Wholeness::default() };
+            assert_eq!(wholeness.reaches(0.999), reached, "{whole} of {samples}");
+        }
+    }
 
     #[test]
     fn a_stack_is_whole_only_with_every_frame_in_order() {

@@ -100,7 +100,7 @@ fn failures(case: &Case, recording: &Recording, pid: &str) -> Vec<String> {
         let wholeness = Wholeness::of(stacks, kind, &case.is_whole);
         let name = format!("{} {}", case.workload.file_name(), case.args.join(" "));
         println!("{name}: {kind}: {wholeness}");
-        if wholeness.samples < 50 || wholeness.share() < case.bar {
+        if wholeness.samples < 50 || !wholeness.reaches(case.bar) {
             failures.push(format!("{name}: {kind}: {wholeness}"));
         }
     }
