@@ -73,7 +73,7 @@ fn fuzz(directory: &Path, target: &str, seconds: u64) -> Result<()> {
     cargo.env("RUSTC_BOOTSTRAP", "1");
     // Freed memory that is put aside would look like growth.
     cargo.env("ASAN_OPTIONS", "quarantine_size_mb=8");
-    cargo.args(["fuzz", "run", "--optimized", "--debug-assertions", "--fuzz-dir"]);
+    cargo.args(["fuzz", "run", "--release", "--debug-assertions", "--fuzz-dir"]);
     cargo.arg(directory).arg(target).arg(&found);
     cargo.arg(directory.join("corpus").join(target)).arg("--");
     for (flag, value) in [
