@@ -77,7 +77,7 @@ fn a_working_set_of_twice_the_budget_is_mostly_unwound() {
     let evicted = recording.count("unwind_tables_evicted_budget");
     println!("{whole} of {all} stacks are whole; {tables} tables of {bytes} bytes in {mapped}");
     println!("{evicted} tables were driven out\n{}", recording.run.stderr);
-    assert!(all > 500 && whole * 2 > all, "{whole} of {all}\n{}", recording.run.stderr);
+    assert!(all > 200 && whole * 2 > all, "{whole} of {all}\n{}", recording.run.stderr);
     assert!(mapped <= BUDGET_MIB << 20 && bytes >= TABLE_BYTES, "{bytes} in {mapped}");
     assert!(recording.count("unwind_tables_not_loaded_budget") > LIBRARIES / 2);
     // Each table that is there went in once, and did not go round.
