@@ -78,6 +78,8 @@ pub const PLUGIN: Workload = c("plugin.so", "plugin.c").built(way::SHARED);
 pub const ROWS: Workload = c("rows.so", "rows.S").built(way::SHARED);
 /// A program that calls into many libraries, into some often.
 pub const ROTATOR: Workload = c("rotator", "rotator.c");
+/// A program with very many executable mappings.
+pub const MAPPINGS: Workload = c("mappings", "mappings.c");
 /// Programs by the thousand.
 pub const STORM: Workload = c("storm", "storm.c");
 /// A library that describes its code again and again.

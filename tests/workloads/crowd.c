@@ -1,5 +1,5 @@
-// crowd PROCESSES THREADS: so many children at once, then so many threads, all of them asleep. It ends
-// when all are there, and takes them with it.
+// crowd PROCESSES THREADS [SECONDS]: so many children at once, then so many threads, all of them asleep. It
+// ends when all are there, or so many seconds later, and takes them with it.
 
 #include "common.h"
 #include <signal.h>
@@ -23,6 +23,7 @@ int main(int argc, char **argv) {
         born++;
     if (born < processes && children[born] == 0) {
         start();
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
     }
@@ -36,6 +37,8 @@ int main(int argc, char **argv) {
         raw_sleep_ns(1000000);
     // The last one has only to pause.
     raw_sleep_ns(100000000);
+    ready();
+    raw_sleep_ns(argc > 3 ? strtoull(argv[3], NULL, 0) * 1000000000u : 0);
     for (long i = 0; i < born; i++)
         kill(children[i], SIGKILL);
     while (waitpid(-1, NULL, 0) > 0)

@@ -6,6 +6,7 @@
 //! - [`sampling`]: a sample in BPF, by depth of the stack, with cold caches, and in a loop of gcc.
 //! - [`switches`]: a context switch in BPF, filtered and kept.
 //! - [`start`]: from exec to the first sample.
+//! - [`tables`]: the unwind tables of the host, from a cold and from a warm start, and all maps.
 //! - [`host`]: the agent itself over a minute, and `perf record` over the same load.
 
 mod host;
@@ -14,6 +15,7 @@ mod sampling;
 mod start;
 mod stats;
 mod switches;
+mod tables;
 
 use anyhow::{Result, bail};
 pub use observed::Observed;
@@ -50,6 +52,8 @@ enum Case {
     Switches,
     /// From exec to the first sample.
     Start,
+    /// When the unwind tables of all processes are there, and what the kernel's maps take.
+    Tables,
     /// The agent's own CPU and memory, and a peer's.
     Host,
 }
@@ -76,6 +80,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Case::Start) {
         start::measure()?;
+    }
+    if wanted(Case::Tables) {
+        tables::measure()?;
     }
     if wanted(Case::Host) {
         host::measure(args.seconds)?;

@@ -50,10 +50,7 @@ impl Observed {
     /// Starts a recording into a profile with these flags.
     pub fn start(args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let binary = match std::env::var_os(BINARY_VARIABLE) {
-            Some(named) => PathBuf::from(named),
-            None => sh::workspace().join("target/release/profiler-agent"),
-        };
+        let binary = binary();
         let started = Instant::now();
         let child = Command::new(&binary)
             .args(["record", "--output"])
@@ -145,6 +142,14 @@ impl Drop for Observed {
         // It has ended already when all went well.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The agent that is measured.
+pub fn binary() -> PathBuf {
+    match std::env::var_os(BINARY_VARIABLE) {
+        Some(named) => PathBuf::from(named),
+        None => sh::workspace().join("target/release/profiler-agent"),
     }
 }
 
