@@ -57,7 +57,11 @@ pub struct Listed {
 /// to it, or to put another one in its place.
 pub fn prepare(path: &Path) -> Result<PathBuf, Refused> {
     let unusable = |source| Refused::Unusable { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        // It is a file, as is told below.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(unusable)?,
+    }
     if !fs::symlink_metadata(path).map_err(unusable)?.is_dir() {
         return Err(Refused::NotADirectory(path.to_owned()));
     }

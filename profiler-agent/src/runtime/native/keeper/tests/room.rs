@@ -2,13 +2,19 @@
 
 use super::*;
 
-#[test]
-fn the_table_that_was_not_mapped_for_longest_makes_room() {
-    let mut world = World::new(2_800);
+/// Processes 1, 2 and 3 have a table each, of `each` bytes, if there is room for it within `budget`.
+fn with_a_b_c(budget: u64, each: usize) -> World {
+    let mut world = World::new(budget);
     for (pid, name) in [(1, "a"), (2, "b"), (3, "c")] {
         world.has(pid, &space(name));
-        world.load(600);
+        world.load(each);
     }
+    world
+}
+
+#[test]
+fn the_table_that_was_not_mapped_for_longest_makes_room() {
+    let mut world = with_a_b_c(2_800, 600);
     world.ends(2);
     world.ends(1);
     // 1,800 bytes are used, 175 are kept for lists, and 350 shall be spare.
@@ -23,11 +29,7 @@ fn the_table_that_was_not_mapped_for_longest_makes_room() {
 
 #[test]
 fn what_finds_no_room_is_counted_and_tried_again_when_there_is_some() {
-    let mut world = World::new(2_000);
-    for (pid, name) in [(1, "a"), (2, "b"), (3, "c")] {
-        world.has(pid, &space(name));
-        world.load(800);
-    }
+    let mut world = with_a_b_c(2_000, 800);
     assert_eq!(
         (world.kinds(2).unwrap(), world.kinds(3).unwrap()),
         (vec!["table"], vec!["no_rows"])
