@@ -16,6 +16,8 @@ pub mod label {
     pub const THREAD: &str = "thread";
     /// What a thread was while it was off the CPU: a [`profiler_common::thread::ThreadState::name`].
     pub const STATE: &str = "state";
+    /// Name of the service that the process belongs to.
+    pub const SERVICE: &str = "service";
     /// Path of the cgroup.
     pub const CGROUP: &str = "cgroup";
 }

@@ -24,7 +24,7 @@ const DOORS: &[Door] = &[
         why: "aya and perf events have one door, kernel/",
     },
     Door {
-        words: &["prost", "protos"],
+        words: &["prost", "prost_wire", "protos"],
         places: &["proto"],
         why: "how bytes of a wire format are made is known to proto/ alone",
     },
@@ -32,13 +32,15 @@ const DOORS: &[Door] = &[
         words: &["profiler_proto"],
         places: &[
             "profiler-agent/src/profile",
+            "profiler-agent/src/export",
             "profiler-agent/src/view",
             "profiler-agent/src/cli",
             "profiler-agent/src/pipeline.rs",
+            "profiler-agent/src/pipeline",
             "profiler-agent/benches",
             "tests",
         ],
-        why: "pprof is written by profile/, read by view/, and handed on by cli/",
+        why: "pprof is written by profile/, read by view/ and export/, and handed on by pipeline/ and cli/",
     },
     Door {
         words: &["blazesym", "cpp_demangle", "rustc_demangle"],

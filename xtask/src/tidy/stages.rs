@@ -4,10 +4,21 @@ use super::Problem;
 use super::source::Source;
 
 /// The stages: directories of `profiler-agent/src`.
-const STAGES: &[&str] = &["kernel", "process", "runtime", "symbolize", "profile", "view"];
+const STAGES: &[&str] = &[
+    "kernel",
+    "process",
+    "runtime",
+    "symbolize",
+    "profile",
+    "store",
+    "export",
+    "view",
+    "http",
+    "telemetry",
+];
 
 /// What wires the stages; no stage may know it either.
-const WIRING: &[&str] = &["pipeline", "cli"];
+const WIRING: &[&str] = &["config", "pipeline", "cli"];
 
 /// No stage names a sibling.
 pub fn know_no_sibling(source: &Source) -> Vec<Problem> {

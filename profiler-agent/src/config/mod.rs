@@ -1,0 +1,1 @@
+//! What people wrote down: file, environment and flags, checked, as one struct for each stage.

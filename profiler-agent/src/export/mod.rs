@@ -1,0 +1,1 @@
+//! Sinks: what ships finished windows to backends, and to files.

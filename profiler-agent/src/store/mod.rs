@@ -1,0 +1,1 @@
+//! The flight recorder: finished windows on disk, bounded by size and age.
