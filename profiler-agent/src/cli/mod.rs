@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod completions;
+pub mod config;
 pub mod doctor;
 pub mod output;
 pub mod record;
@@ -36,6 +37,7 @@ pub struct Cli {
 enum Command {
     Record(record::RecordArgs),
     Report(report::ReportArgs),
+    Config(config::ConfigCommand),
     Doctor(doctor::DoctorArgs),
     UnwindInfo(unwind_info::UnwindInfoArgs),
     Completions(completions::CompletionsArgs),
@@ -75,6 +77,7 @@ impl Cli {
         match self.command {
             Command::Record(args) => record::run(args, self.log_level),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+            Command::Config(command) => config::run(&command),
             Command::Doctor(args) => doctor::run(&args),
             Command::UnwindInfo(args) => unwind_info::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Completions(args) => {
