@@ -103,7 +103,8 @@ fn pair(values: &Values, one: &str, other: &str, found: &mut Vec<Complaint>) {
     for (given, missing) in [(one, other), (other, one)] {
         let has = |path| match values.get(path).map(|entry| &entry.value) {
             Some(Parsed::Path(path)) => path.is_some(),
-            other => other.is_some(),
+            Some(_) => true,
+            None => values.has(path),
         };
         if let (true, false, Some(entry)) = (has(given), has(missing), values.get(given)) {
             found.push(Complaint::new(&entry.place, format!("{given} needs {missing} as well")));
@@ -145,10 +146,7 @@ fn sink(values: &Values, name: &str, place: &Place, found: &mut Vec<Complaint>) 
         found.push(Complaint::new(place, message));
     }
     let Some(ty) = values.text(&path("type")) else {
-        // A type that is written but wrong was complained of.
-        if values.get(&path("type")).is_none()
-            && !found.iter().any(|c| c.message.starts_with(&path("type")))
-        {
+        if !values.has(&path("type")) {
             let types = super::keys::SINK_TYPES.join(", ");
             found.push(Complaint::new(
                 place,
@@ -164,7 +162,7 @@ fn sink(values: &Values, name: &str, place: &Place, found: &mut Vec<Complaint>) 
         }
     }
     let needed = if ty == "files" { "path" } else { "url" };
-    if values.get(&path(needed)).is_none() {
+    if !values.has(&path(needed)) {
         found.push(Complaint::new(place, format!("{} is needed for type {ty}", path(needed))));
     }
     url(values, name, found);

@@ -63,7 +63,7 @@ pub const SINK_TYPES: &[&str] = &["pyroscope", "parca", "otlp", "files"];
 
 /// All keys, in the order in which they are shown. A table: one key a paragraph.
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &[
     key("sampling.event", Choice(&["wall", "on-cpu", "off-cpu"]), "wall", Restart,
         "What is recorded: time on the CPU, time off it, or both."),
     key("sampling.frequency", Number(1, 10_000), "99", Reload,

@@ -129,7 +129,9 @@ impl Written {
         // The name may be right and only stand in a wrong section.
         let elsewhere =
             || KEYS.iter().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(last));
+        // Where the section is wrong too.
         let anywhere = || suggest::nearest(&whole, KEYS.iter().map(|key| key.path));
+        let anywhere = || siblings.is_empty().then(anywhere).flatten();
         let meant = match suggest::nearest(last, siblings.iter().copied()) {
             Some(name) => Some(parent.iter().copied().chain([name]).collect::<Vec<_>>().join(".")),
             None => elsewhere().or_else(anywhere).map(str::to_owned),

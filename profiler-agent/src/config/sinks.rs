@@ -33,8 +33,8 @@ pub enum Target {
     Parca(Server),
     /// Whatever takes OTLP profiles over gRPC.
     Otlp(Server),
-    /// A directory, and the bytes that it may take.
-    Files(PathBuf, u64),
+    /// A directory, the bytes that it may take, and how many files there may be.
+    Files(PathBuf, u64, u32),
 }
 
 /// A server, and how it is spoken to.
@@ -105,6 +105,7 @@ pub(super) fn build(values: &Values, name: &str) -> Option<Sink> {
         _ => Target::Files(
             values.path(&path("path")).flatten()?,
             values.bytes(&path("size")).unwrap_or_default(),
+            small(values, &path("files")),
         ),
     };
     Some(Sink {

@@ -1,7 +1,7 @@
 //! What somebody may have meant.
 
 /// As unlike as this, a name is no help any more (1 is the same).
-const ALIKE: f64 = 0.7;
+const ALIKE: f64 = 0.8;
 
 /// The name that is most like `text`, if one is.
 pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,6 +1,6 @@
 //! The values in force, by key, each with its source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     entries: BTreeMap<String, Entry>,
+    /// Paths that were written and cannot be read.
+    unread: BTreeSet<String>,
     /// Names of the sinks, and where they were first named.
     pub sinks: BTreeMap<String, Place>,
 }
@@ -37,7 +39,7 @@ impl Values {
     /// not among the values.
     pub fn read(written: Written) -> (Self, Vec<Complaint>) {
         let Written { items, sinks, mut complaints } = written;
-        let mut values = Self { entries: BTreeMap::new(), sinks };
+        let mut values = Self { sinks, ..Self::default() };
         for (path, item) in items {
             values.add(path, &item, &mut complaints);
         }
@@ -61,11 +63,18 @@ impl Values {
                 let place = item.place.clone();
                 self.entries.insert(path, Entry { key, value, place });
             }
-            Err(more) => complaints.extend(
-                more.into_iter()
-                    .map(|c| Complaint { message: format!("{path}: {}", c.message), ..c }),
-            ),
+            Err(more) => {
+                let named =
+                    |c: Complaint| Complaint { message: format!("{path}: {}", c.message), ..c };
+                complaints.extend(more.into_iter().map(named));
+                self.unread.insert(path);
+            }
         }
+    }
+
+    /// Whether a path was written, well or badly, or has a default.
+    pub fn has(&self, path: &str) -> bool {
+        self.entries.contains_key(path) || self.unread.contains(path)
     }
 
     /// The paths for which a key has a default, with it: one path, or one for each sink that takes it.

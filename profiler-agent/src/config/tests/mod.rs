@@ -4,8 +4,12 @@ use super::complaint::Complaints;
 use super::layers::Layers;
 use super::*;
 
+mod changes;
 mod complaints;
 mod defaults;
+mod layers;
+mod page;
+mod proof;
 
 /// A configuration of the text of a file, variables and flags.
 fn load(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, Complaints> {
