@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use profiler_agent::cli::{Cli, LogLevel};
 use profiler_agent::kernel::allocator;
-use profiler_agent::symbolize::fence;
+use profiler_agent::model::fence;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -62,7 +62,7 @@ fn log_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if fence::is_inside() {
-            tracing::debug!("debug information that cannot be read: {panic}");
+            tracing::debug!("data that cannot be read: {panic}");
         } else {
             default(panic);
         }

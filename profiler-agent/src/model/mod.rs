@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod conventions;
 pub mod event;
+pub mod fence;
 pub mod finished;
 pub mod frame;
 pub mod hottest;

@@ -24,7 +24,7 @@ mod dwarf_cost;
 mod dwarf_scan;
 mod elf;
 mod excerpt;
-pub mod fence;
+pub use crate::model::fence;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod jit;

@@ -1,5 +1,5 @@
-//! The last fence around libraries that read debug information which someone may have made up: a panic
-//! there costs that file its lines, and nothing else.
+//! The last fence around libraries that read what someone may have made up, or what a disk has damaged: a
+//! panic there costs that file, and nothing else.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

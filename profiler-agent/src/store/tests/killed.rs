@@ -1,0 +1,1 @@
+//! A writer that is killed at any moment.
