@@ -50,6 +50,9 @@ struct Facts {
     end_unix_ns: u64,
 }
 
+/// A segment's number, and its windows.
+pub(super) type Found = (u64, Vec<Info>);
+
 /// A file that is no part of the store any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetAside {
@@ -103,7 +106,7 @@ impl Disk {
     pub(super) fn scan(
         directory: Directory,
         open: Arc<Open>,
-    ) -> Result<(Self, Vec<(u64, Vec<Info>)>, Vec<SetAside>), FileError> {
+    ) -> Result<(Self, Vec<Found>, Vec<SetAside>), FileError> {
         let mut disk = Self { directory, active: None, segments: BTreeMap::new(), open };
         let (mut found, mut aside) = (Vec::new(), Vec::new());
         let numbers = segments_in(disk.path(), true)?;

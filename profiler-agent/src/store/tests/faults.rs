@@ -7,7 +7,7 @@ use super::*;
 use crate::store::segment::Segment;
 
 /// A store with windows in three segments, closed.
-fn three_segments(config: &Config) -> Vec<std::path::PathBuf> {
+fn three_segments(config: &Config) -> Vec<PathBuf> {
     let store = open(config);
     for number in 0..20 {
         store.put(&window(number, 150_000));
