@@ -43,6 +43,7 @@ fn sample(binary: &Arc<Binary>, depth: u64, seed: u64) -> Observation {
             process: "bench".into(),
             thread: format!("worker-{thread}").into(),
             cgroup: "/system.slice/bench.service".into(),
+            service: "bench".into(),
         }),
         stack: (0..depth).map(frame).collect::<Stack>(),
         activity: Activity::OnCpu,

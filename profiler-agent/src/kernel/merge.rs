@@ -35,6 +35,11 @@ impl Merge {
         self.release(u64::MAX, out);
     }
 
+    /// The newest cutoff.
+    pub fn released_until_ns(&self) -> u64 {
+        self.released_until_ns
+    }
+
     /// Events that came after a younger one had been released.
     pub fn late(&self) -> u64 {
         self.late

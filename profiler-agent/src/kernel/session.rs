@@ -21,11 +21,13 @@ use super::sideband::Sideband;
 use super::system;
 use super::tracepoints::Link;
 use super::waiter::Waiter;
+use profiler_common::thread::ThreadEntry;
+
 use crate::model::event::Event;
 use crate::model::losses::Losses;
 
 /// So long a record may take from its time stamp to its place in a buffer.
-pub(super) const SETTLED: Duration = Duration::from_millis(1);
+pub const SETTLED: Duration = Duration::from_millis(1);
 
 /// A running recording. Dropping it detaches everything; nothing is pinned, so nothing stays behind
 /// either when the agent is killed.
@@ -78,8 +80,32 @@ impl Session {
             tracing::warn!("a CPU that came or went is not followed: {error}");
             self.cpus_missed += 1;
         }
+        self.release(now.saturating_sub(SETTLED.as_nanos() as u64), events)
+    }
+
+    /// Up to this moment all events were handed over, unless they came too late (CLOCK_MONOTONIC, ns).
+    pub fn released_until_ns(&self) -> u64 {
+        self.merge.released_until_ns()
+    }
+
+    /// Every thread that left a CPU at least once and still lives, as it is now; what happened until now
+    /// is appended to `events`.
+    pub fn threads(
+        &mut self,
+        events: &mut Vec<Event>,
+    ) -> Result<Vec<(u32, ThreadEntry)>, KernelError> {
+        let threads = self.maps.threads();
+        let read_at = system::monotonic_ns();
+        std::thread::sleep(SETTLED);
+        self.drain();
+        self.release(read_at, events)?;
+        Ok(threads)
+    }
+
+    /// Hands over the events up to this moment.
+    fn release(&mut self, until_ns: u64, events: &mut Vec<Event>) -> Result<(), KernelError> {
         let known = events.len();
-        self.merge.release(now.saturating_sub(SETTLED.as_nanos() as u64), events);
+        self.merge.release(until_ns, events);
         if let Some(followed) = &mut self.followed {
             let changes = events.iter().skip(known).filter_map(|event| followed.apply(event));
             changes.into_iter().try_for_each(|change| self.maps.follow(change))?;

@@ -26,6 +26,17 @@ pub fn unix_ns() -> u64 {
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// CLOCK_MONOTONIC and the time since the Unix epoch, both in ns, as close together as can be had.
+pub fn clocks() -> (u64, u64) {
+    let read = || {
+        let (before, unix, after) = (monotonic_ns(), unix_ns(), monotonic_ns());
+        (after.saturating_sub(before), before, unix)
+    };
+    // A reader that is interrupted in between would be off by that.
+    let closest = (0..4).map(|_| read()).min_by_key(|(gap, ..)| *gap);
+    closest.map_or_else(|| (monotonic_ns(), unix_ns()), |(_, monotonic, unix)| (monotonic, unix))
+}
+
 /// `uname -r`.
 pub fn kernel_release() -> Result<String, KernelError> {
     read_line("/proc/sys/kernel/osrelease")

@@ -23,6 +23,14 @@ impl Losses {
         }
     }
 
+    /// What came since these counts, which are earlier ones of the same stages.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = Self::default();
+        self.iter().for_each(|(name, n)| since.add(name, n.saturating_sub(before.get(name))));
+        since
+    }
+
     /// One count.
     pub fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or_default()
@@ -37,5 +45,23 @@ impl Losses {
     /// Names and counts, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.0.iter().map(|(name, n)| (*name, *n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_since() {
+        let losses = |counts: &[(&'static str, u64)]| {
+            let mut losses = Losses::default();
+            counts.iter().for_each(|(name, n)| losses.add(name, *n));
+            losses
+        };
+        let (before, now) =
+            (losses(&[("a", 1), ("b", 2)]), losses(&[("a", 1), ("b", 5), ("c", 1)]));
+        assert_eq!(now.since(&before), losses(&[("b", 3), ("c", 1)]));
+        assert_eq!(before.since(&now), Losses::default());
     }
 }

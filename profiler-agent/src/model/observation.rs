@@ -28,6 +28,8 @@ pub struct ThreadInfo {
     pub thread: Arc<str>,
     /// Path of the cgroup (`/system.slice/x.service`), or `id:N` where it could not be read.
     pub cgroup: Arc<str>,
+    /// Name of the service that the process belongs to; empty where nothing is known.
+    pub service: Arc<str>,
 }
 
 /// One stack of one thread, with its weight.

@@ -2,25 +2,41 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use profiler_common::record::COMM_LEN;
-use profiler_common::walk::WalkEnd;
-
+use super::Config;
 use super::heat::Heat;
+use super::namer::Offers;
 use super::preparer::Preparer;
 use super::unfinished::{Begun, Stacks};
 use super::wanted::Wanted;
-use super::{Config, Recording};
+use super::windows::Span;
 use crate::kernel::session::{Ending, Facts};
 use crate::model::event::{Event, RawStack, Rest};
 use crate::model::frame::{Frame, Stack};
-use crate::model::names::Names;
+use crate::model::losses::Losses;
 use crate::model::observation::{Activity, Observation};
 use crate::model::space::{Finished, SpaceChange};
 use crate::process::Processes;
-use crate::profile::{Block, OffCpu, Window};
+use crate::process::service::Rules;
+use crate::profile::{Block, Boundary, Limits, OffCpu, Window};
+
+/// A window that nothing more is added to, not yet named.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// What was counted.
+    pub(super) window: Window,
+    /// When.
+    pub(super) span: Span,
+    /// How it was taken.
+    pub(super) facts: Facts,
+    /// What was turned away in its time.
+    pub(super) losses: Losses,
+    /// Processes of which a stack was taken, since the recording began.
+    pub(super) processes: usize,
+    /// Number of the list of frames that its last are in.
+    pub(super) named_by: u64,
+}
 
 /// The stages that one event passes, in order.
 pub(super) struct Line<'scope> {
@@ -34,17 +50,21 @@ pub(super) struct Line<'scope> {
     heat: Heat,
     off_cpu: OffCpu,
     window: Window,
-    period_ns: u64,
+    limits: Limits,
+    facts: Facts,
     pub(super) taken: u64,
-    namer: SyncSender<Vec<Frame>>,
-    unnamed: Vec<Frame>,
+    names: Offers,
+    /// Windows that found no room to be encoded, and what else the line itself turned away.
+    own_losses: Losses,
+    /// All losses up to the beginning of this window.
+    losses_before: Losses,
 }
 
 impl<'scope> Line<'scope> {
     pub(super) fn new(
         config: &Config,
         facts: &Facts,
-        namer: SyncSender<Vec<Frame>>,
+        names: Offers,
         preparer: Preparer<'scope>,
         processes: Processes,
         wanted: Wanted,
@@ -58,10 +78,12 @@ impl<'scope> Line<'scope> {
             heat: Heat::new(Instant::now()),
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
-            period_ns: facts.period_ns,
+            limits: config.window,
+            facts: facts.clone(),
             taken: 0,
-            namer,
-            unnamed: Vec::new(),
+            names,
+            own_losses: Losses::default(),
+            losses_before: Losses::default(),
         }
     }
 
@@ -72,7 +94,7 @@ impl<'scope> Line<'scope> {
                 self.taken += 1;
                 let at = self.processes.attribute(raw);
                 let stack = self.whole_or_later(raw, at.stack);
-                let (count, ns) = (1, self.period_ns);
+                let (count, ns) = (1, self.facts.period_ns);
                 let activity = Activity::OnCpu;
                 self.count(Observation { thread: at.thread, stack, activity, count, ns });
             }
@@ -166,20 +188,43 @@ impl<'scope> Line<'scope> {
 
     /// Gives the namer what is new, if it has room; what it has not room for waits.
     pub(super) fn offer_frames(&mut self) {
-        self.unnamed.extend(self.window.take_new_frames());
-        if self.unnamed.is_empty() {
-            return;
-        }
-        match self.namer.try_send(std::mem::take(&mut self.unnamed)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(frames) | TrySendError::Disconnected(frames)) => {
-                self.unnamed = frames;
-            }
-        }
+        let new = self.window.take_new_frames();
+        self.names.offer(new);
     }
 
-    /// The last events, what is still blocked, and the last frames for the namer.
-    pub(super) fn finish(mut self, facts: Facts, ending: Ending) -> Recording {
+    /// Names services by other rules from now on.
+    pub(super) fn name_services(&mut self, rules: Rules) {
+        self.processes.set_services(rules);
+    }
+
+    /// Counts what was turned away elsewhere on the way of a window.
+    pub(super) fn add_losses(&mut self, name: &'static str, n: u64) {
+        self.own_losses.add(name, n);
+    }
+
+    /// Ends the window, and begins the next. `kernel` is what the kernel side has turned away so far.
+    pub(super) fn end_window(
+        &mut self,
+        span: Span,
+        boundary: Option<&Boundary<'_>>,
+        kernel: Losses,
+    ) -> Closed {
+        self.take_finished();
+        // They count as they are; what is observed of them later may have a whole stack.
+        self.unfinished.take_waiting().for_each(|observation| self.window.add(observation));
+        if let Some(boundary) = boundary {
+            let processes = &mut self.processes;
+            let describe = |pid, tid| processes.thread(pid, tid);
+            self.off_cpu.end_window(boundary, describe, &mut self.window);
+        }
+        let mut losses = kernel;
+        losses.merge(&self.preparer.losses());
+        losses.merge(self.off_cpu.losses());
+        self.close(span, losses)
+    }
+
+    /// The last events and what is still blocked: the last window.
+    pub(super) fn finish(mut self, span: Span, ending: Ending) -> Closed {
         ending.events.iter().for_each(|event| self.take(event));
         let mut losses = ending.losses;
         let (prepared, answers) = self.preparer.finish();
@@ -187,48 +232,36 @@ impl<'scope> Line<'scope> {
         self.finish_stacks(answers);
         self.unfinished.give_up().for_each(|observation| self.window.add(observation));
         let processes = &mut self.processes;
-        let describe = |pid, tid| processes.attribute(&nameless(pid, tid)).thread;
-        losses.merge(&self.off_cpu.finish(
-            ending.stopped_at_ns,
-            &ending.threads,
-            describe,
-            &mut self.window,
-        ));
-        // Generated code may have got its name since it was first seen.
-        self.unnamed.extend(self.window.take_new_frames());
-        self.unnamed.extend(generated_code(&self.window));
-        // A namer that is gone has panicked, and its join tells.
-        let _ = self.namer.send(self.unnamed);
-        losses.merge(&self.processes.losses());
-        losses.merge(self.window.losses());
-        Recording {
-            window: self.window,
-            names: Names::new(),
-            processes: self.processes.process_count(),
-            duration: Duration::from_nanos(
-                ending.stopped_at_ns.saturating_sub(facts.started_at_ns),
-            ),
-            facts,
-            losses,
-            problems: Vec::new(),
-        }
+        let describe = |pid, tid| processes.thread(pid, tid);
+        let (stopped_at_ns, threads) = (ending.stopped_at_ns, &ending.threads);
+        let off_cpu = std::mem::replace(&mut self.off_cpu, OffCpu::new(stopped_at_ns));
+        losses.merge(&off_cpu.finish(stopped_at_ns, threads, describe, &mut self.window));
+        let closed = self.close(span, losses);
+        self.names.finish();
+        closed
     }
-}
 
-/// A stack without frames, to ask whose a thread is.
-pub(super) fn nameless(pid: u32, tid: u32) -> RawStack {
-    RawStack {
-        time_ns: 0,
-        pid,
-        tid,
-        cpu: 0,
-        cgroup_id: 0,
-        comm: [0; COMM_LEN],
-        user: Vec::new(),
-        kernel: Vec::new(),
-        user_end: WalkEnd::Absent,
-        kernel_end: WalkEnd::Absent,
-        rest: None,
+    /// Takes the window out, with what was turned away in its time: `losses` are those of the stages that
+    /// only the caller can ask, since the recording began.
+    fn close(&mut self, span: Span, mut losses: Losses) -> Closed {
+        let mut window = std::mem::replace(&mut self.window, Window::new(self.limits));
+        self.names.offer(window.take_new_frames());
+        // It may have got its name since it was first seen.
+        self.names.offer(generated_code(&window));
+        losses.merge(&self.processes.losses());
+        losses.merge(self.names.losses());
+        losses.merge(&self.own_losses);
+        let mut since = losses.since(&self.losses_before);
+        self.losses_before = losses;
+        since.merge(window.losses());
+        Closed {
+            window,
+            span,
+            facts: self.facts.clone(),
+            losses: since,
+            processes: self.processes.process_count(),
+            named_by: self.names.hurry(),
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Desk {
     /// The directory of the cache cannot be used.
     cache_refused: bool,
     finished: Mutex<Vec<Finished>>,
+    /// What was turned away so far.
+    losses: Mutex<Losses>,
     /// All that was offered is in the kernel's tables.
     settled: Mutex<bool>,
     has_settled: Condvar,
@@ -61,9 +63,22 @@ impl Desk {
             queue: Queue::new(memory, cache, debug_dirs),
             cache_refused,
             finished: Mutex::default(),
+            losses: Mutex::default(),
             settled: Mutex::new(false),
             has_settled: Condvar::new(),
         }
+    }
+
+    /// What the readers, the cache and the keeper have turned away.
+    fn losses(&self, kept: &Losses) -> Losses {
+        let CacheCounts { refused, evicted, .. } = self.queue.cached();
+        let mut losses = kept.clone();
+        losses.add("unwind_tables_failed", self.queue.failed());
+        losses.add("unwind_tables_not_read_budget", self.queue.too_large());
+        losses.add("unwind_debug_files_failed", self.queue.debug_failed());
+        losses.add("unwind_cache_refused", refused + u64::from(self.cache_refused));
+        losses.add("unwind_cache_evicted", evicted);
+        losses
     }
 
     fn settle(&self, settled: bool) {
@@ -114,6 +129,11 @@ impl<'scope> Preparer<'scope> {
     /// Stacks whose walk has come to an end since this was last asked.
     pub fn take_finished(&self) -> Vec<Finished> {
         std::mem::take(&mut *lock(&self.desk.finished))
+    }
+
+    /// What was turned away so far, a second ago at most.
+    pub fn losses(&self) -> Losses {
+        lock(&self.desk.losses).clone()
     }
 
     /// Waits until all that was offered is in the kernel's tables, but not longer than so.
@@ -167,6 +187,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         keeper.settle(now);
         desk.queue.push(keeper.take_jobs());
         lock(&desk.finished).extend(keeper.take_finished());
+        *lock(&desk.losses) = desk.losses(keeper.losses());
         if !keeper.is_waiting() {
             desk.settle(true);
             if was_told && !std::mem::replace(&mut is_ready, true) {
@@ -183,7 +204,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
     }
     desk.queue.close();
     let held = keeper.held(Instant::now());
-    let CacheCounts { hits, misses, refused, evicted } = desk.queue.cached();
+    let CacheCounts { hits, misses, .. } = desk.queue.cached();
     tracing::info!(
         tables = held.tables,
         table_bytes = held.table_bytes,
@@ -195,13 +216,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         made = misses,
         "unwind tables"
     );
-    let mut losses = keeper.losses().clone();
-    losses.add("unwind_tables_failed", desk.queue.failed());
-    losses.add("unwind_tables_not_read_budget", desk.queue.too_large());
-    losses.add("unwind_debug_files_failed", desk.queue.debug_failed());
-    losses.add("unwind_cache_refused", refused + u64::from(desk.cache_refused));
-    losses.add("unwind_cache_evicted", evicted);
-    losses
+    desk.losses(keeper.losses())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

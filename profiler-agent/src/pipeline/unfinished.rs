@@ -61,6 +61,19 @@ impl Stacks {
         Some((begun, waiting))
     }
 
+    /// What waits now, with the stacks as they are. The stacks may still become whole.
+    pub fn take_waiting(&mut self) -> impl Iterator<Item = Observation> {
+        // In their order, so that equal recordings give equal profiles.
+        let mut tickets: Vec<u64> = self.begun.keys().copied().collect();
+        tickets.sort_unstable();
+        tickets.into_iter().flat_map(|ticket| {
+            self.begun
+                .get_mut(&ticket)
+                .map(|(_, waiting)| std::mem::take(waiting))
+                .unwrap_or_default()
+        })
+    }
+
     /// All that still waits, with the stacks as they are.
     pub fn give_up(&mut self) -> impl Iterator<Item = Observation> {
         self.by_stack.clear();
@@ -71,16 +84,27 @@ impl Stacks {
 #[cfg(test)]
 mod tests {
     use profiler_common::native::step::Registers;
+    use profiler_common::record::COMM_LEN;
     use profiler_common::walk::WalkEnd;
 
-    use super::super::line::nameless;
     use super::*;
     use crate::model::frame::Marker;
     use crate::model::observation::{Activity, ThreadInfo};
 
     fn begun() -> Begun {
-        let user_end = WalkEnd::NotReady;
-        let raw = RawStack { user: vec![0x1000], user_end, ..nameless(1, 1) };
+        let raw = RawStack {
+            time_ns: 0,
+            pid: 1,
+            tid: 1,
+            cpu: 0,
+            cgroup_id: 0,
+            comm: [0; COMM_LEN],
+            user: vec![0x1000],
+            kernel: Vec::new(),
+            user_end: WalkEnd::NotReady,
+            kernel_end: WalkEnd::Absent,
+            rest: None,
+        };
         let stack = Arc::from([Frame::Marker(Marker::UserTruncated(WalkEnd::NotReady))]);
         Begun { raw, space: Space::default(), stack }
     }
@@ -92,7 +116,9 @@ mod tests {
     fn observation(stack: &Stack, count: u64) -> Observation {
         let name: Arc<str> = "x".into();
         let (process, cgroup) = (Arc::clone(&name), Arc::clone(&name));
-        let thread = Arc::new(ThreadInfo { pid: 1, tid: 1, process, thread: name, cgroup });
+        let service = Arc::clone(&name);
+        let thread = ThreadInfo { pid: 1, tid: 1, process, thread: name, cgroup, service };
+        let thread = Arc::new(thread);
         let (stack, activity) = (Arc::clone(stack), Activity::OnCpu);
         Observation { thread, stack, activity, count, ns: 1 }
     }
@@ -117,7 +143,9 @@ mod tests {
         assert!(stacks.finish(question.ticket).is_none());
         assert!(stacks.pass(observation(&first, 4)).is_some());
 
-        assert!(stacks.pass(observation(&second, 5)).is_none());
+        assert!(stacks.pass(observation(&second, 3)).is_none());
+        assert_eq!(stacks.take_waiting().map(|o| o.count).collect::<Vec<_>>(), [3]);
+        assert!(stacks.pass(observation(&second, 5)).is_none(), "it still may become whole");
         assert_eq!(stacks.give_up().map(|o| o.count).collect::<Vec<_>>(), [5]);
         assert!(stacks.pass(observation(&second, 6)).is_some());
     }

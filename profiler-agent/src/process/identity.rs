@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::life::{Labels, Life};
+use super::life::{Image, Labels, Life};
 use super::procfs::Procfs;
+use super::service::{self, Rules};
 use super::status::Cgroup;
 use super::text::comm;
 use crate::model::event::RawStack;
@@ -38,6 +39,12 @@ impl Cgroups {
         path
     }
 
+    /// A path, the one that others have where it is known.
+    fn shared(&self, cgroup: &Cgroup) -> Arc<str> {
+        let known = self.v2.values().find(|path| ***path == *cgroup.path);
+        known.map_or_else(|| cgroup.path.as_str().into(), Arc::clone)
+    }
+
     /// Keeps a path for others, if it is the one that the id stands for.
     fn keep(&mut self, id: u64, cgroup: &Cgroup) -> Arc<str> {
         if let Some(known) = self.v2.get(&id)
@@ -60,7 +67,7 @@ impl Cgroups {
 pub(super) fn thread(
     life: &mut Life,
     raw: &RawStack,
-    cgroups: &mut Cgroups,
+    (cgroups, services): (&mut Cgroups, &Rules),
     procfs: &Procfs,
 ) -> Arc<ThreadInfo> {
     if let Some(labels) = life.thread(raw.tid)
@@ -77,14 +84,51 @@ pub(super) fn thread(
         life.name = name.as_str().into();
     }
     let thread = if *life.name == *name { Arc::clone(&life.name) } else { name.into() };
+    let cgroup = cgroups.path(life, raw, procfs);
+    let service = service_of(life, &cgroup, services);
     let info = Arc::new(ThreadInfo {
         pid: raw.pid,
         tid: raw.tid,
         process: Arc::clone(&life.name),
         thread,
-        cgroup: cgroups.path(life, raw, procfs),
+        cgroup,
+        service,
     });
     let (comm, cgroup_id) = (raw.comm, raw.cgroup_id);
     life.keep_thread(raw.tid, Labels { comm, cgroup_id, info: Arc::clone(&info) });
     info
+}
+
+/// The labels of a thread of which no stack came.
+pub(super) fn silent_thread(
+    life: &mut Life,
+    (pid, tid): (u32, u32),
+    (cgroups, services): (&mut Cgroups, &Rules),
+    procfs: &Procfs,
+) -> Arc<ThreadInfo> {
+    if let Some(labels) = life.thread(tid) {
+        return Arc::clone(&labels.info);
+    }
+    let dir = procfs.process(tid);
+    let read = |file: &str| dir.as_ref().ok().and_then(|dir| dir.read(file).ok());
+    let name = read("comm").map(|name| comm(name.strip_suffix(b"\n").unwrap_or(&name)));
+    let cgroup = read("cgroup").and_then(|text| Cgroup::parse(&text));
+    let cgroup = match (cgroup, life.last_cgroup()) {
+        (Some(cgroup), _) => cgroups.shared(&cgroup),
+        (None, Some(path)) => Arc::clone(path),
+        (None, None) => "".into(),
+    };
+    let service = service_of(life, &cgroup, services);
+    let process = Arc::clone(&life.name);
+    let thread = name.map_or_else(|| Arc::clone(&process), Arc::from);
+    Arc::new(ThreadInfo { pid, tid, process, thread, cgroup, service })
+}
+
+fn service_of(life: &Life, cgroup: &str, rules: &Rules) -> Arc<str> {
+    let exe = match &life.image {
+        Image::File(name) => name,
+        Image::Unknown | Image::Kernel => "",
+    };
+    let is_kernel = life.image == Image::Kernel;
+    rules.service(service::Facts { cgroup, exe, comm: &life.name, is_kernel })
 }

@@ -33,6 +33,17 @@ pub(super) enum Source {
     Missed,
 }
 
+/// What a process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Image {
+    /// Nothing told yet.
+    Unknown,
+    /// It is a thread of the kernel.
+    Kernel,
+    /// An executable of this file name.
+    File(Arc<str>),
+}
+
 /// The labels of one thread, and what they were made from.
 #[derive(Clone, Debug)]
 pub(super) struct Labels {
@@ -53,6 +64,8 @@ pub(super) struct Life {
     pub(super) parent: Option<u32>,
     /// Name of its first thread, printable; empty while unknown.
     pub(super) name: Arc<str>,
+    /// What it runs.
+    pub(super) image: Image,
     /// It may have more than one thread.
     pub(super) threaded: bool,
     /// When it ended (ns), if it did.
@@ -80,6 +93,7 @@ impl Life {
             source,
             parent: None,
             name: "".into(),
+            image: Image::Unknown,
             threaded: false,
             ended_at_ns: None,
             sampled_at_ns: 0,
@@ -102,6 +116,7 @@ impl Life {
         Self {
             parent: Some(parent),
             name: Arc::clone(&self.name),
+            image: self.image.clone(),
             // The code that the parent generated is there too, and named by the parent's map.
             jit: self.jit.clone(),
             space: Arc::clone(&self.space),
@@ -117,6 +132,7 @@ impl Life {
         self.jit = None;
         self.jit_retry = seldom();
         self.reread = seldom();
+        self.image = Image::Unknown;
         self.threads.clear();
         self.threaded = false;
     }
@@ -178,6 +194,19 @@ impl Life {
         self.threads.insert(tid, labels);
     }
 
+    /// Notes what it runs; labels that were made before are forgotten.
+    pub(super) fn set_image(&mut self, image: Image) {
+        if self.image != image {
+            self.image = image;
+            self.threads.clear();
+        }
+    }
+
+    /// The labels of all threads are to be made anew.
+    pub(super) fn forget_threads(&mut self) {
+        self.threads.clear();
+    }
+
     /// Forgets a thread that ended.
     pub(super) fn forget_thread(&mut self, tid: u32) {
         self.threads.remove(&tid);
@@ -186,6 +215,11 @@ impl Life {
     /// The path of one of its cgroups.
     pub(super) fn cgroup(&self, id: u64) -> Option<&Arc<str>> {
         self.cgroups.iter().find(|(known, _)| *known == id).map(|(_, path)| path)
+    }
+
+    /// The path of the cgroup that it was last seen in.
+    pub(super) fn last_cgroup(&self) -> Option<&Arc<str>> {
+        self.cgroups.last().map(|(_, path)| path)
     }
 
     /// Keeps the path of one of its cgroups.

@@ -30,6 +30,7 @@ mod backoff;
 mod maps;
 mod open;
 mod procfs;
+pub mod service;
 mod status;
 mod text;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub max_cached_frames: usize,
     /// How long a process is remembered after its end, for samples that arrive late.
     pub keep_dead: Duration,
+    /// Which service a process belongs to.
+    pub services: service::Rules,
 }
 
 impl Default for Config {
@@ -78,6 +81,7 @@ impl Default for Config {
             max_open_perf_maps: 128,
             max_cached_frames: 262_144,
             keep_dead: Duration::from_secs(5),
+            services: service::Rules::default(),
         }
     }
 }

@@ -13,15 +13,17 @@ use super::binary::Binaries;
 use super::headless::Headless;
 use super::identity::{self, Cgroups};
 use super::jit::JitMaps;
-use super::life::Source;
+use super::life::{Image, Source};
 use super::procfs::{Procfs, now_ns};
+use super::service::Rules;
 use super::stacks::{Known, Stacks};
 use super::table::Table;
-use super::text::comm;
+use super::text::{comm, printable};
 use super::{Attributed, Config};
 use crate::model::event::{Event, Exit, Mmap, RawStack};
 use crate::model::frame::Stack;
 use crate::model::losses::Losses;
+use crate::model::observation::ThreadInfo;
 use crate::model::space::{Mapping, Space, SpaceChange};
 
 /// `/proc` could not be read at all: nothing could be attributed.
@@ -43,6 +45,7 @@ pub struct Processes {
     binaries: Binaries,
     jit: JitMaps,
     cgroups: Cgroups,
+    services: Rules,
     stacks: Stacks,
     headless: Headless,
     /// Side-band records were lost, and no scan has made up for it.
@@ -61,6 +64,7 @@ impl Processes {
             binaries: Binaries::new(&config),
             jit: JitMaps::new(config.max_open_perf_maps),
             cgroups: Cgroups::default(),
+            services: config.services,
             stacks: Stacks::new(config.max_cached_frames),
             headless: Headless::default(),
             missed_events: false,
@@ -128,8 +132,19 @@ impl Processes {
         self.look_for_perf_map(raw);
         let stack = self.stack(raw);
         let life = self.table.entry(raw.pid);
-        let thread = identity::thread(life, raw, &mut self.cgroups, &self.procfs);
+        let thread = identity::thread(life, raw, (&mut self.cgroups, &self.services), &self.procfs);
         Attributed { thread, stack }
+    }
+
+    /// Whose a thread is of which no stack came: by what is known of it, or `/proc` says.
+    pub fn thread(&mut self, pid: u32, tid: u32) -> Arc<ThreadInfo> {
+        if self.table.get(pid).is_none_or(|life| life.source == Source::Unread)
+            && let Err(error) = self.read(pid, tid)
+        {
+            tracing::debug!(pid, tid, %error, "process not read");
+        }
+        let known = (&mut self.cgroups, &self.services);
+        identity::silent_thread(self.table.entry(pid), (pid, tid), known, &self.procfs)
     }
 
     /// The memory of a process as it is now, to attribute a stack later that is not whole yet.
@@ -186,6 +201,12 @@ impl Processes {
         losses
     }
 
+    /// Names services by other rules from now on.
+    pub fn set_services(&mut self, services: Rules) {
+        self.services = services;
+        self.table.forget_labels();
+    }
+
     /// Processes that at least one stack was attributed to.
     pub fn process_count(&self) -> usize {
         self.sampled
@@ -197,6 +218,10 @@ impl Processes {
             return;
         }
         let parent = life.parent;
+        // What the kernel maps first of a new program is its executable.
+        if life.image == Image::Unknown && matches!(life.source, Source::Known { .. }) {
+            life.set_image(image(&mmap.path));
+        }
         if let Some(mapping) = self.mapping(mmap, parent) {
             self.table.map(mmap.pid, mapping);
         }
@@ -260,6 +285,11 @@ impl Processes {
             // A zombie: what is known of its life is worth more.
             return Ok(());
         }
+        let executable = match dir.executable() {
+            Ok(path) => image(&path),
+            Err(_) if maps.mappings.is_empty() => Image::Kernel,
+            Err(_) => Image::Unknown,
+        };
         self.losses.add("mappings_lost_limit", maps.beyond_limit);
         self.losses.add("maps_lines_malformed", maps.malformed);
 
@@ -278,6 +308,7 @@ impl Processes {
         life.source = Source::Known { at_ns };
         life.threaded = true;
         life.ended_at_ns = None;
+        life.set_image(executable);
         let name = comm(name.strip_suffix(b"\n").unwrap_or(&name));
         if *life.name != *name {
             life.name = name.into();
@@ -337,6 +368,13 @@ impl Processes {
             life.set_version(version);
         }
     }
+}
+
+/// What a process runs, by the path of its executable.
+fn image(path: &[u8]) -> Image {
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    Image::File(printable(name).into())
 }
 
 #[cfg(test)]

@@ -74,6 +74,15 @@ impl ProcessDir {
         Ok(text)
     }
 
+    /// The path of its executable, as the process sees it.
+    ///
+    /// # Errors
+    /// Where it has none, as threads of the kernel.
+    pub(super) fn executable(&self) -> io::Result<Vec<u8>> {
+        let path = nix::fcntl::readlinkat(&self.fd, "exe")?;
+        Ok(path.as_bytes().to_vec())
+    }
+
     /// Its executable mappings, at most `limit` of them.
     pub(super) fn maps(&self, time_ns: u64, limit: usize) -> io::Result<Maps> {
         maps::read(BufReader::new(self.open("maps")?), self.pid, time_ns, limit)

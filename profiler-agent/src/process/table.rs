@@ -68,6 +68,11 @@ impl Table {
         living.map(|(pid, _)| *pid).collect()
     }
 
+    /// The labels of all threads are to be made anew.
+    pub(super) fn forget_labels(&mut self) {
+        self.lives.values_mut().for_each(Life::forget_threads);
+    }
+
     /// A process.
     pub(super) fn get(&self, pid: u32) -> Option<&Life> {
         self.lives.get(&pid)

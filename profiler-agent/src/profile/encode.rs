@@ -109,12 +109,12 @@ fn values_of(kind: EventChoice, activity: Activity, tally: Tally) -> Option<Vec<
 }
 
 fn labels_of(sample: &WindowSample<'_>, strings: &mut Strings) -> Vec<Label> {
-    let ThreadInfo { pid, tid, process, thread, cgroup } = sample.thread.as_ref();
+    let ThreadInfo { pid, tid, process, thread, cgroup, service } = sample.thread.as_ref();
     let state = match sample.activity {
         Activity::OnCpu => "",
         Activity::OffCpu(state) => state.name(),
     };
-    let mut labels = Vec::with_capacity(6);
+    let mut labels = Vec::with_capacity(7);
     for (key, number) in [(label::PID, *pid), (label::TID, *tid)] {
         if number != 0 {
             let key = strings.add(key);
@@ -126,6 +126,7 @@ fn labels_of(sample: &WindowSample<'_>, strings: &mut Strings) -> Vec<Label> {
         (label::THREAD, thread.as_ref()),
         (label::STATE, state),
         (label::CGROUP, cgroup.as_ref()),
+        (label::SERVICE, service.as_ref()),
     ];
     for (key, text) in texts {
         if !text.is_empty() {

@@ -15,5 +15,5 @@ pub mod window;
 
 pub use encode::encode;
 pub use meta::Meta;
-pub use off_cpu::{Block, OffCpu};
+pub use off_cpu::{Block, Boundary, OffCpu};
 pub use window::{Limits, Window};

@@ -1,15 +1,18 @@
 //! Pairs the moments at which threads leave the CPU and come back into blocked time.
 //!
-//! A block that was seen to begin waits here, with its stack, for the [`Resume`] that names it. What
-//! never gets one is sorted out at the end: the kernel's table says which threads are still off the
-//! CPU. All times are clamped to the recording.
+//! A block that was seen to begin waits here, with its stack, for the [`Resume`] that names it. At the
+//! end of a window, the kernel's table says which threads are still off the CPU: each of them counts
+//! with its part, and goes on into the next window. Time without a stack is in [`skipped`].
 
-use std::collections::HashMap;
+mod skipped;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use profiler_common::thread::{Skipped, THREAD_STATES, ThreadEntry, ThreadState};
 
-use super::window::{SkippedTime, Window};
+use self::skipped::{Counted, SkippedThreads};
+use super::window::Window;
 use crate::model::event::{Exit, Resume};
 use crate::model::frame::Stack;
 use crate::model::losses::Losses;
@@ -33,12 +36,30 @@ pub struct Block {
     pub since_before: bool,
 }
 
-/// Skipped time of one thread, by state.
-#[derive(Debug, Default)]
-struct SkippedThread {
-    /// Its labels, where a block of it was seen.
-    thread: Option<Arc<ThreadInfo>>,
-    by_state: [Skipped; THREAD_STATES],
+/// The end of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Boundary<'a> {
+    /// When it is (CLOCK_MONOTONIC, ns).
+    pub at_ns: u64,
+    /// The kernel's table, as it was then or a little later.
+    pub threads: &'a [(u32, ThreadEntry)],
+    /// Blocks, by thread id and beginning, that ended between `at_ns` and the reading of the table.
+    pub ended_since: &'a HashSet<(u32, u64)>,
+    /// A block that is younger may turn out to be none: it waits for the next window.
+    pub min_block_ns: u64,
+    /// Whether what threads carry belongs to this window: not where the table was read so late that it
+    /// belongs to the next.
+    pub counts_carried: bool,
+}
+
+/// A block that has not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    block: Block,
+    /// Up to here windows have counted it; 0 where none has.
+    counted_until_ns: u64,
+    /// What they have counted.
+    counted_ns: u64,
 }
 
 /// The pairing. See the [module](self).
@@ -46,8 +67,8 @@ struct SkippedThread {
 pub struct OffCpu {
     started_at_ns: u64,
     max_threads: usize,
-    open: HashMap<u32, Block>,
-    skipped: HashMap<(u32, u32), SkippedThread>,
+    open: HashMap<u32, Open>,
+    skipped: SkippedThreads,
     losses: Losses,
 }
 
@@ -58,7 +79,7 @@ impl OffCpu {
             started_at_ns,
             max_threads: MAX_THREADS,
             open: HashMap::new(),
-            skipped: HashMap::new(),
+            skipped: SkippedThreads::new(MAX_THREADS),
             losses: Losses::default(),
         }
     }
@@ -71,28 +92,41 @@ impl OffCpu {
             self.losses.add("blocks_lost_open_table_full", 1);
             return;
         }
-        self.open.insert(tid, block);
+        // A window may have ended before this was known to have a stack.
+        let counted = self.skipped.take_block((block.thread.pid, tid), block.time_ns);
+        let Counted { until_ns, ns, .. } = counted.unwrap_or_default();
+        let open = Open { block, counted_until_ns: until_ns, counted_ns: ns };
+        if let Some(older) = self.open.insert(tid, open) {
+            self.give_to_carried(&older);
+        }
     }
 
     /// A thread is back: what its block amounts to, if it was seen to begin.
     pub fn resume(&mut self, resume: &Resume) -> Option<Observation> {
+        let key = (resume.pid, resume.tid);
         let open = self.open.get(&resume.tid);
-        let block = open.filter(|b| b.time_ns == resume.blocked_at_ns).cloned();
-        let thread = block.as_ref().map(|b| &b.thread);
-        self.add_skipped((resume.pid, resume.tid), thread, &resume.skipped);
-        let Some(block) = block else {
+        let open = open.filter(|o| o.block.time_ns == resume.blocked_at_ns).cloned();
+        let thread = open.as_ref().map(|open| &open.block.thread);
+        self.skipped.sent(key, thread, &resume.skipped, &mut self.losses);
+        let Some(open) = open else {
+            if let Some(counted) = self.skipped.take_block(key, resume.blocked_at_ns) {
+                // The record of its beginning was lost, not its time.
+                let ns = resume.resumed_at_ns.saturating_sub(counted.until_ns);
+                self.skipped.add(key, counted.state, Skipped { blocks: 0, ns });
+                return None;
+            }
             // Without a block, a thread that died has told what it carried.
             let lost = (resume.blocked_at_ns != 0).into();
             self.losses.add("blocks_lost_without_begin", lost);
             return None;
         };
         self.open.remove(&resume.tid);
-        self.observation(block, resume.resumed_at_ns)
+        self.observation(&open, resume.resumed_at_ns)
     }
 
     /// The stack of a thread's block has become whole.
     pub fn replace_stack(&mut self, tid: u32, begun: &Stack, whole: &Stack) {
-        if let Some(block) = self.open.get_mut(&tid)
+        if let Some(Open { block, .. }) = self.open.get_mut(&tid)
             && Arc::ptr_eq(&block.stack, begun)
         {
             block.stack = Arc::clone(whole);
@@ -101,13 +135,46 @@ impl OffCpu {
 
     /// A thread ended: its open block will not be resumed.
     pub fn exit(&mut self, exit: &Exit) {
-        self.open.remove(&exit.tid);
+        if let Some(open) = self.open.remove(&exit.tid) {
+            self.give_to_carried(&open);
+        }
     }
 
-    /// The end of the recording. `threads` is the kernel's table: it tells which open blocks go on,
-    /// and the time that threads carry without a stack. Both are counted into the window, the latter
-    /// shared out over the thread's kept stacks. `describe` gives the labels of a thread of which no
-    /// block was seen, by process and thread id.
+    /// The end of a window, and not of the recording: what is still blocked counts with its part of this
+    /// window, and goes on. Time that threads carry without a stack is shared out over the stacks that
+    /// the window has of the thread. `describe` gives the labels of a thread of which no block was seen,
+    /// by process and thread id.
+    ///
+    /// All windows together count what one window of their length would have: a block counts as one in
+    /// the first window that has a part of it, and with time alone in the others.
+    pub fn end_window(
+        &mut self,
+        boundary: &Boundary<'_>,
+        describe: impl FnMut(u32, u32) -> Arc<ThreadInfo>,
+        window: &mut Window,
+    ) {
+        let mut blocked_since = HashMap::with_capacity(boundary.threads.len());
+        for (tid, entry) in boundary.threads {
+            if blocked_since.insert(*tid, entry.blocked_at_ns).is_some() {
+                continue; // A map that changes while it is read may say a thread twice.
+            }
+            let key = (entry.pid, *tid);
+            let open = self.open.get(tid).filter(|o| o.block.time_ns == entry.blocked_at_ns);
+            if boundary.counts_carried {
+                let thread = open.map(|o| &o.block.thread);
+                self.skipped.carries(key, thread, &entry.skipped, &mut self.losses);
+            }
+            if open.is_none() {
+                self.count_without_stack(key, entry, boundary);
+            }
+        }
+        self.count_open(boundary, &blocked_since, window);
+        let is_known = |tid: u32| blocked_since.contains_key(&tid);
+        let ends = |tid: u32| boundary.ended_since.iter().any(|(ended, _)| *ended == tid);
+        window.share_out(&self.skipped.take(describe, |tid| is_known(tid) || ends(tid)));
+    }
+
+    /// The end of the recording: of its last window, where nothing waits for a next one.
     ///
     /// Returns what was turned away.
     pub fn finish(
@@ -117,20 +184,14 @@ impl OffCpu {
         describe: impl FnMut(u32, u32) -> Arc<ThreadInfo>,
         window: &mut Window,
     ) -> Losses {
-        for (tid, entry) in threads {
-            let key = (entry.pid, *tid);
-            let open = self.open.remove(tid).filter(|b| b.time_ns == entry.blocked_at_ns);
-            self.add_skipped(key, open.as_ref().map(|b| &b.thread), &entry.skipped);
-            match open {
-                Some(block) => {
-                    if let Some(observation) = self.observation(block, stopped_at_ns) {
-                        window.add(observation);
-                    }
-                }
-                None => self.add_skipped(key, None, &self.still_skipped(entry, stopped_at_ns)),
-            }
-        }
-        window.share_out(&self.skipped_times(describe));
+        let boundary = Boundary {
+            at_ns: stopped_at_ns,
+            threads,
+            ended_since: &HashSet::new(),
+            min_block_ns: 0,
+            counts_carried: true,
+        };
+        self.end_window(&boundary, describe, window);
         self.losses
     }
 
@@ -139,73 +200,81 @@ impl OffCpu {
         &self.losses
     }
 
-    fn observation(&self, block: Block, ended_at_ns: u64) -> Option<Observation> {
-        let from = if block.since_before { self.started_at_ns } else { block.time_ns };
-        let ns = ended_at_ns.checked_sub(from.max(self.started_at_ns)).filter(|ns| *ns > 0)?;
+    /// When a block began, as far as the recording knows of it.
+    fn began_at(&self, block: &Block) -> u64 {
+        if block.since_before { self.started_at_ns } else { block.time_ns.max(self.started_at_ns) }
+    }
+
+    /// What of a block no window has counted yet.
+    fn observation(&self, open: &Open, ended_at_ns: u64) -> Option<Observation> {
+        let from = self.began_at(&open.block).max(open.counted_until_ns);
+        let ns = ended_at_ns.checked_sub(from).filter(|ns| *ns > 0)?;
         Some(Observation {
-            thread: block.thread,
-            stack: block.stack,
-            activity: Activity::OffCpu(block.state),
-            count: 1,
+            thread: Arc::clone(&open.block.thread),
+            stack: Arc::clone(&open.block.stack),
+            activity: Activity::OffCpu(open.block.state),
+            count: (open.counted_until_ns == 0).into(),
             ns,
         })
     }
 
-    /// The block of a thread that is still off the CPU and whose stack is not here.
-    fn still_skipped(&self, entry: &ThreadEntry, stopped_at_ns: u64) -> [Skipped; THREAD_STATES] {
-        let mut by_state = [Skipped::default(); THREAD_STATES];
-        let from = entry.blocked_at_ns.max(self.started_at_ns);
-        let ns = stopped_at_ns.saturating_sub(from);
-        if entry.blocked_at_ns != 0
-            && ns > 0
-            && let Some(state) = by_state.get_mut(entry.state as usize)
-        {
-            *state = Skipped { blocks: 1, ns };
+    /// Counts the parts of open blocks, and forgets those that are not open any more.
+    fn count_open(
+        &mut self,
+        boundary: &Boundary<'_>,
+        blocked_since: &HashMap<u32, u64>,
+        window: &mut Window,
+    ) {
+        // In this order, so that equal recordings give equal profiles.
+        let mut tids: Vec<u32> = self.open.keys().copied().collect();
+        tids.sort_unstable();
+        for tid in tids {
+            let Some(mut open) = self.open.remove(&tid) else { continue };
+            let time_ns = open.block.time_ns;
+            let lasts = blocked_since.get(&tid) == Some(&time_ns)
+                || boundary.ended_since.contains(&(tid, time_ns));
+            if !lasts {
+                self.give_to_carried(&open);
+                continue;
+            }
+            let age = boundary.at_ns.saturating_sub(self.began_at(&open.block));
+            if age >= boundary.min_block_ns
+                && let Some(part) = self.observation(&open, boundary.at_ns)
+            {
+                open.counted_until_ns = boundary.at_ns;
+                open.counted_ns = open.counted_ns.saturating_add(part.ns);
+                window.add(part);
+            }
+            self.open.insert(tid, open);
         }
-        by_state
     }
 
-    fn add_skipped(
+    /// Counts the part of a block that goes on and whose stack is not here.
+    fn count_without_stack(
         &mut self,
         key: (u32, u32),
-        thread: Option<&Arc<ThreadInfo>>,
-        by_state: &[Skipped; THREAD_STATES],
+        entry: &ThreadEntry,
+        boundary: &Boundary<'_>,
     ) {
-        if by_state.iter().all(|s| s.ns == 0 && s.blocks == 0) {
+        let from = entry.blocked_at_ns.max(self.started_at_ns);
+        let age = boundary.at_ns.saturating_sub(from);
+        if entry.blocked_at_ns == 0 || age == 0 || age < boundary.min_block_ns {
             return;
         }
-        if self.skipped.len() >= self.max_threads && !self.skipped.contains_key(&key) {
-            let blocks = by_state.iter().map(|s| s.blocks).sum();
-            self.losses.add("blocks_lost_skipped_table_full", blocks);
-            return;
-        }
-        let known = self.skipped.entry(key).or_default();
-        if let Some(thread) = thread {
-            known.thread = Some(Arc::clone(thread));
-        }
-        for (sum, more) in known.by_state.iter_mut().zip(by_state) {
-            sum.blocks = sum.blocks.saturating_add(more.blocks);
-            sum.ns = sum.ns.saturating_add(more.ns);
+        let state = entry.state as usize;
+        if state < THREAD_STATES {
+            let block = (entry.blocked_at_ns, state, from);
+            self.skipped.goes_on(key, block, boundary.at_ns, &mut self.losses);
         }
     }
 
-    /// In the order of process and thread id, so that equal recordings give equal profiles.
-    fn skipped_times(
-        &mut self,
-        mut describe: impl FnMut(u32, u32) -> Arc<ThreadInfo>,
-    ) -> Vec<SkippedTime> {
-        let mut threads: Vec<_> = self.skipped.drain().collect();
-        threads.sort_unstable_by_key(|(key, _)| *key);
-        let mut times = Vec::with_capacity(threads.len());
-        for ((pid, tid), skipped) in threads {
-            let thread = skipped.thread.unwrap_or_else(|| describe(pid, tid));
-            for (state, skipped) in ThreadState::ALL.iter().zip(skipped.by_state) {
-                if skipped.ns > 0 || skipped.blocks > 0 {
-                    times.push(SkippedTime { thread: Arc::clone(&thread), state: *state, skipped });
-                }
-            }
+    /// The end of a block was lost: the kernel carries all of its time, also what was counted here.
+    fn give_to_carried(&mut self, open: &Open) {
+        if open.counted_until_ns != 0 {
+            let key = (open.block.thread.pid, open.block.thread.tid);
+            let counted = Skipped { blocks: 1, ns: open.counted_ns };
+            self.skipped.counted(key, open.block.state, counted);
         }
-        times
     }
 }
 

@@ -12,7 +12,8 @@ use crate::model::observation::{Activity, Observation, ThreadInfo};
 pub(super) fn thread(pid: u32, tid: u32, name: &str) -> Arc<ThreadInfo> {
     let name: Arc<str> = Arc::from(name);
     let process = Arc::clone(&name);
-    Arc::new(ThreadInfo { pid, tid, process, thread: name, cgroup: Arc::from("/a.service") })
+    let (cgroup, service) = (Arc::from("/a.service"), Arc::from("a"));
+    Arc::new(ThreadInfo { pid, tid, process, thread: name, cgroup, service })
 }
 
 /// A file whose text lies 0x1000 higher in memory than in the file.

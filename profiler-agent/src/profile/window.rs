@@ -154,6 +154,11 @@ impl Window {
         mem::take(&mut self.new_frames)
     }
 
+    /// Every frame of its stacks once.
+    pub fn frames(&self) -> impl Iterator<Item = FrameKey> + '_ {
+        self.known_frames.iter().copied()
+    }
+
     /// All lines, in the order in which they were first seen.
     pub fn samples(&self) -> impl Iterator<Item = WindowSample<'_>> {
         self.samples.iter().filter_map(|(key, tally)| {
@@ -261,8 +266,9 @@ fn marker_stack(marker: Marker) -> Stack {
 /// Stands for the threads that had no room of their own.
 fn other_threads() -> Arc<ThreadInfo> {
     let name: Arc<str> = Arc::from("[other threads: table full]");
-    let process = Arc::clone(&name);
-    Arc::new(ThreadInfo { pid: 0, tid: 0, process, thread: name, cgroup: Arc::from("") })
+    let (process, cgroup) = (Arc::clone(&name), Arc::from(""));
+    let service = Arc::clone(&cgroup);
+    Arc::new(ThreadInfo { pid: 0, tid: 0, process, thread: name, cgroup, service })
 }
 
 #[cfg(test)]

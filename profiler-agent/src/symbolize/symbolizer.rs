@@ -8,7 +8,7 @@ use super::demangle::demangle;
 use super::jit::Jit;
 use super::kernel::Kernel;
 use super::native::{Native, RawLine};
-use super::notes::Notes;
+use super::notes::{Notes, Problems};
 use super::wanted::Wanted;
 use crate::model::frame::{Binary, Frame, FrameKey, JitMap};
 use crate::model::losses::Losses;
@@ -79,6 +79,13 @@ impl Symbolizer {
     pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.kernel.problem().map(str::to_owned).into_iter().collect();
         lines.extend(self.notes.problems.lines());
+        lines
+    }
+
+    /// The same; what was said once is not said again, unless it lasts.
+    pub fn take_problems(&mut self) -> Vec<String> {
+        let lines = self.problems();
+        self.notes.problems = Problems::default();
         lines
     }
 

@@ -19,7 +19,7 @@ use self::setup::Setup;
 use self::supervisor::Supervisor;
 use super::LogLevel;
 use crate::kernel::command::{CommandError, Held};
-use crate::pipeline::{self, Progress};
+use crate::pipeline::{self, Control, Progress};
 
 /// Runs the subcommand; the exit code is the recorded command's where there was one.
 ///
@@ -47,8 +47,8 @@ async fn record(setup: Setup, command: Option<Held>) -> anyhow::Result<ExitCode>
     let (progress, shown) = watch::channel(Progress::default());
     let config = setup.pipeline.clone();
     let mut supervisor = Supervisor::new(&setup, stop, shown)?;
-    let worker =
-        tokio::task::spawn_blocking(move || pipeline::record(&config, &stopped, &progress));
+    let (mut control, _) = Control::new(stopped, progress);
+    let worker = tokio::task::spawn_blocking(move || pipeline::record(&config, &mut control));
 
     let command = supervisor.release(command).await?;
     let recording = supervisor.watch(worker, command.as_ref()).await?;

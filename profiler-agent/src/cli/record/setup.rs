@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::kernel::command::Held;
 use crate::kernel::plan::Plan;
 use crate::pipeline::{self, Recording};
-use crate::profile::{Limits, Meta, encode};
+use crate::profile::{Limits, encode};
 use crate::runtime::native::CacheConfig;
 use crate::view::{self, Format, Options, Root};
 use crate::{process, symbolize};
@@ -94,23 +94,7 @@ impl Setup {
 
     /// The recording as a profile.
     pub fn encode(&self, recording: &Recording) -> Profile {
-        let facts = &recording.facts;
-        let meta = Meta {
-            kind: facts.event,
-            time_nanos: facts.started_at_unix_ns,
-            duration_nanos: u64::try_from(recording.duration.as_nanos()).unwrap_or(u64::MAX),
-            period_ns: facts.period_ns,
-            frequency: facts.frequency,
-            clock: facts.clock.to_owned(),
-            min_block_ns: facts.min_block_ns,
-            host: facts.hostname.clone(),
-            kernel: facts.kernel_release.clone(),
-            arch: facts.arch.to_owned(),
-            scope: self.scope(),
-            executable: None,
-            losses: recording.losses.clone(),
-            notes: recording.problems.clone(),
-        };
+        let meta = recording.meta(self.scope());
         encode(&recording.window, &recording.names, &meta)
     }
 

@@ -164,9 +164,9 @@ fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
         location 5 in 6 at 0xdead: [unknown]|[unknown]|:0
         location 6 in 1 at 0x1200: inlined|_ZN7inlinedE|app.rs:3 app::main|_ZN3app4mainE|app.rs:9
         location 7 in 7 at 0x0: [truncated: no frame pointer]|[truncated: no frame pointer]|:0
-        sample [1, 2, 3, 4, 5, 6, 7] [4, 40, 0, 0] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "7"}
-        sample [1, 2, 3, 4, 5, 6, 7] [0, 0, 1, 70] {"cgroup": "/a.service", "comm": "app", "pid": "7", "state": "sleeping", "thread": "app", "tid": "7"}
-        sample [6] [1, 10, 0, 0] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "8"}
+        sample [1, 2, 3, 4, 5, 6, 7] [4, 40, 0, 0] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "7"}
+        sample [1, 2, 3, 4, 5, 6, 7] [0, 0, 1, 70] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "state": "sleeping", "thread": "app", "tid": "7"}
+        sample [6] [1, 10, 0, 0] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "8"}
     "#]],
     );
     let comments: Vec<_> =
@@ -211,7 +211,7 @@ fn each_kind_of_event_has_its_types() {
         period 10 cpu/nanoseconds
         mapping 1 "[kernel.kallsyms]" ""
         location 1 in 1 at 0x0: [kernel+0x0]|[kernel+0x0]|:0
-        sample [1] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "7"}
+        sample [1] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "7"}
     "#]],
     );
     check(
@@ -224,7 +224,7 @@ fn each_kind_of_event_has_its_types() {
         period 1 off_cpu/nanoseconds
         mapping 1 "[kernel.kallsyms]" ""
         location 1 in 1 at 0x0: [kernel+0x0]|[kernel+0x0]|:0
-        sample [1] [1, 5] {"cgroup": "/a.service", "comm": "app", "pid": "7", "state": "uninterruptible", "thread": "app", "tid": "7"}
+        sample [1] [1, 5] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "state": "uninterruptible", "thread": "app", "tid": "7"}
     "#]],
     );
 }
@@ -252,8 +252,8 @@ fn frames_that_say_the_same_share_a_location_and_samples_are_merged() {
         mapping 1 "[kernel.kallsyms]" ""
         location 1 in 1 at 0x0: do_read|do_read|:0
         location 2 in 1 at 0x0: [kernel+0x30]|[kernel+0x30]|:0
-        sample [1] [2, 20] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "7"}
-        sample [2] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "7"}
+        sample [1] [2, 20] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "7"}
+        sample [2] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "7"}
     "#]],
     );
 }
@@ -272,7 +272,7 @@ fn a_file_without_segments_gives_its_offsets_as_such() {
         period 10 cpu/nanoseconds
         mapping 1 "/opt/blob" "ab00"
         location 1 in 1 at 0x0: [blob+0x42 in file]|[blob+0x42 in file]|:0
-        sample [1] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "thread": "app", "tid": "7"}
+        sample [1] [1, 10] {"cgroup": "/a.service", "comm": "app", "pid": "7", "service": "a", "thread": "app", "tid": "7"}
     "#]],
     );
 }

@@ -176,3 +176,161 @@ fn a_full_table_is_counted_and_an_unknown_state_harmless() {
     assert_eq!(lines, []);
     assert_eq!(losses.get("blocks_lost_open_table_full"), 3);
 }
+
+/// A table as the kernel has it at the end of a window.
+struct Table<'a> {
+    threads: &'a [(u32, ThreadEntry)],
+    ended_since: &'a [(u32, u64)],
+}
+
+fn end_window(off_cpu: &mut OffCpu, window: &mut Window, at_ns: u64, table: Table<'_>) {
+    let boundary = Boundary {
+        at_ns,
+        threads: table.threads,
+        ended_since: &table.ended_since.iter().copied().collect(),
+        min_block_ns: 100,
+        counts_carried: true,
+    };
+    off_cpu.end_window(&boundary, |pid, tid| thread(pid, tid, "described"), window);
+}
+
+/// What a window has, by thread: blocks and ns. Begins another one.
+fn sums(window: &mut Window) -> Vec<(u32, u64, u64)> {
+    let window = std::mem::replace(window, Window::new(Limits::default()));
+    let mut sums: Vec<(u32, u64, u64)> = Vec::new();
+    for sample in window.samples() {
+        let tid = sample.thread.tid;
+        match sums.iter_mut().find(|(known, ..)| *known == tid) {
+            Some((_, blocks, ns)) => {
+                *blocks += sample.tally.count;
+                *ns += sample.tally.ns;
+            }
+            None => sums.push((tid, sample.tally.count, sample.tally.ns)),
+        }
+    }
+    sums.sort_unstable();
+    sums
+}
+
+fn carrying(mut entry: (u32, ThreadEntry), blocks: u64, ns: u64) -> (u32, ThreadEntry) {
+    entry.1.skipped[Sleeping.raw() as usize] = Skipped { blocks, ns };
+    entry
+}
+
+fn sending(mut resume: Resume, blocks: u64, ns: u64) -> Resume {
+    resume.skipped[Sleeping.raw() as usize] = Skipped { blocks, ns };
+    resume
+}
+
+#[test]
+fn a_thread_that_hangs_is_in_every_window_with_its_part_and_its_stack() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    off_cpu.block(block(7, 1, 2_000));
+    let hangs = Table { threads: &[off_for(7, 2_000, 1)], ended_since: &[] };
+    end_window(&mut off_cpu, &mut window, 4_000, hangs);
+    let stack = |window: &Window| window.samples().next().map(|s| Arc::clone(s.stack));
+    assert_eq!(stack(&window), Some(kernel_stack([1])));
+    assert_eq!(sums(&mut window), [(7, 1, 2_000)]);
+    let hangs = Table { threads: &[off_for(7, 2_000, 1)], ended_since: &[] };
+    end_window(&mut off_cpu, &mut window, 6_000, hangs);
+    assert_eq!(stack(&window), Some(kernel_stack([1])));
+    assert_eq!(sums(&mut window), [(7, 0, 2_000)]);
+    window.add(off_cpu.resume(&resume(7, 2_000, 6_500)).unwrap());
+    assert_eq!(sums(&mut window), [(7, 0, 500)]);
+}
+
+#[test]
+fn a_block_that_ended_while_the_table_was_read_has_its_part_before() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    off_cpu.block(block(7, 1, 2_000));
+    off_cpu.block(block(8, 1, 2_000));
+    // 7 came back a moment after the end, and is off again; of 8 nothing is known.
+    let table = Table { threads: &[off_for(7, 4_050, 1)], ended_since: &[(7, 2_000)] };
+    end_window(&mut off_cpu, &mut window, 4_000, table);
+    assert_eq!(sums(&mut window), [(7, 1, 2_000)]);
+    window.add(off_cpu.resume(&resume(7, 2_000, 4_020)).unwrap());
+    off_cpu.block(block(7, 2, 4_050));
+    window.add(off_cpu.resume(&resume(7, 4_050, 4_350)).unwrap());
+    assert_eq!(sums(&mut window), [(7, 1, 320)]);
+    assert!(off_cpu.resume(&resume(8, 2_000, 9_000)).is_none());
+}
+
+#[test]
+fn a_block_too_young_waits_for_the_next_window() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    off_cpu.block(block(7, 1, 3_950));
+    let threads = &[off_for(7, 3_950, 1), off_for(8, 3_950, 0)];
+    end_window(&mut off_cpu, &mut window, 4_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window), []);
+    window.add(off_cpu.resume(&resume(7, 3_950, 4_150)).unwrap());
+    let threads = &[off_for(8, 3_950, 0)];
+    end_window(&mut off_cpu, &mut window, 6_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window), [(7, 1, 200), (8, 1, 2_050)]);
+}
+
+#[test]
+fn what_a_thread_carries_is_shared_out_by_window_and_counted_once() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    let end = |off_cpu: &mut OffCpu, window: &mut Window, at_ns, entry| {
+        end_window(off_cpu, window, at_ns, Table { threads: &[entry], ended_since: &[] });
+        sums(window)
+    };
+    // Two blocks were skipped; then one begins that is skipped too, and goes on.
+    let carried = |blocked_at_ns| carrying(off_for(7, blocked_at_ns, 0), 2, 600);
+    assert_eq!(end(&mut off_cpu, &mut window, 4_000, carried(3_000)), [(7, 3, 1_600)]);
+    assert_eq!(end(&mut off_cpu, &mut window, 6_000, carried(3_000)), [(7, 0, 2_000)]);
+    // It ends after 3,500: the kernel carries three blocks and 4,100.
+    let carried = carrying(off_for(7, 0, 0), 3, 4_100);
+    assert_eq!(end(&mut off_cpu, &mut window, 8_000, carried), [(7, 0, 500)]);
+    // Another, and all of it is sent with a block that has a stack.
+    off_cpu.block(block(7, 1, 8_600));
+    window.add(off_cpu.resume(&sending(resume(7, 8_600, 8_700), 4, 4_400)).unwrap());
+    assert_eq!(end(&mut off_cpu, &mut window, 9_000, off_for(7, 0, 1)), [(7, 2, 400)]);
+    // What comes then is new.
+    let carried = carrying(off_for(7, 0, 0), 1, 50);
+    assert_eq!(end(&mut off_cpu, &mut window, 10_000, carried), [(7, 1, 50)]);
+    assert!(off_cpu.losses().iter().next().is_none());
+}
+
+#[test]
+fn a_record_that_was_lost_costs_no_time_and_gives_none_twice() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    // The beginning of 7's block was lost, the end of 8's will be.
+    off_cpu.block(block(8, 1, 2_000));
+    let threads = &[off_for(7, 2_000, 1), off_for(8, 2_000, 1)];
+    end_window(&mut off_cpu, &mut window, 4_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window), [(7, 1, 2_000), (8, 1, 2_000)]);
+    assert!(off_cpu.resume(&resume(7, 2_000, 4_500)).is_none());
+    let threads = &[off_for(7, 0, 1), carrying(off_for(8, 0, 1), 1, 2_300)];
+    end_window(&mut off_cpu, &mut window, 6_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window), [(7, 0, 500), (8, 0, 300)]);
+    // A beginning that comes late is no second block.
+    let threads = &[off_for(7, 6_500, 1)];
+    end_window(&mut off_cpu, &mut window, 8_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window), [(7, 1, 1_500)]);
+    off_cpu.block(block(7, 1, 6_500));
+    window.add(off_cpu.resume(&sending(resume(7, 6_500, 8_200), 1, 40)).unwrap());
+    end_window(&mut off_cpu, &mut window, 9_000, Table { threads: &[], ended_since: &[] });
+    assert_eq!(sums(&mut window), [(7, 1, 240)]);
+    assert!(off_cpu.losses().iter().next().is_none());
+}
+
+#[test]
+fn nothing_is_kept_of_threads_that_are_gone() {
+    let mut off_cpu = OffCpu::new(START);
+    let mut window = Window::new(Limits::default());
+    for tid in 1..1_000 {
+        off_cpu.block(block(tid, 1, 2_000));
+        let _ = off_cpu.resume(&sending(resume(tid + 5_000, 0, 2_500), 1, 100));
+    }
+    let threads = &[carrying(off_for(6_500, 0, 1), 1, 70)];
+    end_window(&mut off_cpu, &mut window, 4_000, Table { threads, ended_since: &[] });
+    assert_eq!(sums(&mut window).len(), 1_000);
+    end_window(&mut off_cpu, &mut window, 6_000, Table { threads: &[], ended_since: &[] });
+    assert!(off_cpu.open.is_empty() && off_cpu.skipped.is_empty());
+}

@@ -1,0 +1,69 @@
+//! What a recording is told while it runs.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::sync::{oneshot, watch};
+
+use super::Progress;
+use crate::process::service::Rules;
+
+/// A wish. Whoever asked for a cut is told when it was (Unix time, ns).
+#[derive(Debug)]
+pub(super) enum Command {
+    /// End the window now, and begin the next.
+    Cut(oneshot::Sender<u64>),
+    /// Name services by these rules from now on.
+    Services(Rules),
+}
+
+/// The recording's end: what it obeys, and where it tells how it does.
+#[derive(Debug)]
+pub struct Control {
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// The other end, for as many as have a wish.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: Sender<Command>,
+}
+
+/// The recording has ended: nobody obeys any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the recording has ended")]
+pub struct Ended;
+
+impl Control {
+    /// Both ends. The recording ends when `stop` becomes true.
+    pub fn new(stop: watch::Receiver<bool>, progress: watch::Sender<Progress>) -> (Self, Handle) {
+        let (sender, commands) = channel();
+        (Self { stop, commands, progress }, Handle { commands: sender })
+    }
+}
+
+impl Handle {
+    /// Ends the running window about now, so that what follows is a window of its own. Answers when it
+    /// ended (Unix time, ns), before it is handed over. Several that ask at once share one end.
+    ///
+    /// # Errors
+    /// Where the recording has ended.
+    pub async fn cut(&self) -> Result<u64, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Cut(answer))?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Names services by other rules, for what is sampled from now on.
+    ///
+    /// # Errors
+    /// Where the recording has ended.
+    pub fn name_services(&self, rules: Rules) -> Result<(), Ended> {
+        self.send(Command::Services(rules))
+    }
+
+    fn send(&self, command: Command) -> Result<(), Ended> {
+        self.commands.send(command).map_err(|_| Ended)
+    }
+}

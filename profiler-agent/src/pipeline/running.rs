@@ -1,0 +1,147 @@
+//! `run`: windows without end. Each is named and encoded on a thread beside the collector, in their
+//! order, and handed over from there.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use profiler_proto::pprof::encode_gz;
+
+use super::collector::{Outlet, collect};
+use super::control::Control;
+use super::line::Closed;
+use super::namer::{Naming, offers};
+use super::preparer::Desk;
+use super::recording::Recording;
+use super::{Config, RecordError, join, spawn};
+use crate::model::finished::Finished;
+use crate::model::losses::Losses;
+use crate::profile::encode;
+
+/// Windows that may wait to be encoded. What finds no room is lost, and counted.
+const QUEUE: usize = 3;
+
+/// So long a window waits for its names; then it goes without those that are missing.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A line of windows.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What its stages need. Its duration is that of the whole line.
+    pub config: Config,
+    /// Length of a window.
+    pub length: Duration,
+    /// What is recorded, for titles: `whole host`.
+    pub scope: String,
+}
+
+/// A window that is ready to be kept and shipped.
+#[derive(Clone, Debug)]
+pub struct WindowDone {
+    /// The window.
+    pub finished: Finished,
+    /// On-CPU samples in it.
+    pub samples: u64,
+    /// Blocks in it.
+    pub blocks: u64,
+    /// What was turned away in its time.
+    pub losses: Losses,
+    /// Processes sampled since the beginning.
+    pub processes: usize,
+    /// How long it took from its end until it was encoded.
+    pub took: Duration,
+}
+
+/// Makes windows until the control says stop, and gives each to `each`, on a thread that may take its
+/// time: so long as `each` takes, windows wait, and past [`QUEUE`] of them the newest is lost. Blocks its
+/// thread until the last window was given.
+///
+/// # Errors
+/// Where the kernel refuses something; the text names the way out.
+pub fn run(
+    line: &Line,
+    control: &mut Control,
+    each: impl FnMut(WindowDone) + Send,
+) -> Result<(), RecordError> {
+    let config = &line.config;
+    let debug_dirs = &config.symbolize.debug_dirs;
+    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref(), debug_dirs);
+    let naming = Naming::default();
+    std::thread::scope(|scope| {
+        let (offers, lists) = offers();
+        let (naming, desk) = (&naming, &desk);
+        let namer = spawn(scope, "name", || naming.serve(config.symbolize.clone(), lists))?;
+        let (to_encoder, windows) = sync_channel(QUEUE);
+        let encoder =
+            Encoder { naming, scope: line.scope.clone(), losses_before: Losses::default() };
+        let encoder = spawn(scope, "encode", move || encoder.serve(windows, each))?;
+        let mut outlet = Encoding { to_encoder };
+        let length = Some(line.length);
+        let work = move || collect(config, length, control, (scope, desk), offers, &mut outlet);
+        let collected = join(spawn(scope, "collect", work)?);
+        join(encoder);
+        join(namer);
+        collected
+    })
+}
+
+/// The collector's way to the encoder.
+struct Encoding {
+    to_encoder: SyncSender<(Closed, Instant)>,
+}
+
+impl Outlet for Encoding {
+    fn hand_over(&mut self, window: Closed) -> Result<(), Box<Closed>> {
+        match self.to_encoder.try_send((window, Instant::now())) {
+            Ok(()) => Ok(()),
+            // An encoder that is gone has panicked, and its join tells.
+            Err(TrySendError::Full((window, _)) | TrySendError::Disconnected((window, _))) => {
+                Err(Box::new(window))
+            }
+        }
+    }
+}
+
+/// The encoder's thread.
+struct Encoder<'a> {
+    naming: &'a Naming,
+    scope: String,
+    /// What the namer had turned away when the last window was encoded.
+    losses_before: Losses,
+}
+
+impl Encoder<'_> {
+    fn serve(mut self, windows: Receiver<(Closed, Instant)>, mut each: impl FnMut(WindowDone)) {
+        for (closed, ended) in windows {
+            match self.encode(closed, ended) {
+                Ok(done) => each(done),
+                Err(error) => tracing::error!("a window is lost: it cannot be packed: {error}"),
+            }
+        }
+    }
+
+    fn encode(&mut self, closed: Closed, ended: Instant) -> std::io::Result<WindowDone> {
+        let named = self.naming.of_window(closed.window.frames(), closed.named_by, PATIENCE);
+        let (late, losses) = (named.late, named.losses.clone());
+        let mut recording = Recording::new(closed, named);
+        recording.losses.merge(&losses.since(&self.losses_before));
+        recording.losses.add("windows_named_in_part", late.into());
+        self.losses_before = losses;
+        let meta = recording.meta(self.scope.clone());
+        let profile = encode(&recording.window, &recording.names, &meta);
+        let finished = Finished {
+            start_unix_ns: meta.time_nanos,
+            duration_ns: meta.duration_nanos,
+            profile: encode_gz(&profile)?.into(),
+        };
+        let took = ended.elapsed();
+        tracing::debug!(bytes = finished.profile.len(), ?took, "window");
+        Ok(WindowDone {
+            finished,
+            samples: recording.window.on_cpu().count,
+            blocks: recording.window.off_cpu().count,
+            losses: recording.losses,
+            processes: recording.processes,
+            took,
+        })
+    }
+}
