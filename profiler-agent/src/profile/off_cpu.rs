@@ -153,11 +153,11 @@ impl OffCpu {
         describe: impl FnMut(u32, u32) -> Arc<ThreadInfo>,
         window: &mut Window,
     ) {
-        let mut blocked_since = HashMap::with_capacity(boundary.threads.len());
-        for (tid, entry) in boundary.threads {
-            if blocked_since.insert(*tid, entry.blocked_at_ns).is_some() {
-                continue; // A map that changes while it is read may say a thread twice.
-            }
+        // A map that changes while it is read may say a thread twice: the last word holds.
+        let entries: HashMap<u32, &ThreadEntry> =
+            boundary.threads.iter().map(|(tid, entry)| (*tid, entry)).collect();
+        self.count_open(boundary, &entries, window);
+        for (tid, entry) in &entries {
             let key = (entry.pid, *tid);
             let open = self.open.get(tid).filter(|o| o.block.time_ns == entry.blocked_at_ns);
             if boundary.counts_carried {
@@ -168,10 +168,9 @@ impl OffCpu {
                 self.count_without_stack(key, entry, boundary);
             }
         }
-        self.count_open(boundary, &blocked_since, window);
-        let is_known = |tid: u32| blocked_since.contains_key(&tid);
-        let ends = |tid: u32| boundary.ended_since.iter().any(|(ended, _)| *ended == tid);
-        window.share_out(&self.skipped.take(describe, |tid| is_known(tid) || ends(tid)));
+        let ended: HashSet<u32> = boundary.ended_since.iter().map(|(tid, _)| *tid).collect();
+        let lives = |tid: u32| entries.contains_key(&tid) || ended.contains(&tid);
+        window.share_out(&self.skipped.take(describe, lives));
     }
 
     /// The end of the recording: of its last window, where nothing waits for a next one.
@@ -222,7 +221,7 @@ impl OffCpu {
     fn count_open(
         &mut self,
         boundary: &Boundary<'_>,
-        blocked_since: &HashMap<u32, u64>,
+        entries: &HashMap<u32, &ThreadEntry>,
         window: &mut Window,
     ) {
         // In this order, so that equal recordings give equal profiles.
@@ -231,7 +230,7 @@ impl OffCpu {
         for tid in tids {
             let Some(mut open) = self.open.remove(&tid) else { continue };
             let time_ns = open.block.time_ns;
-            let lasts = blocked_since.get(&tid) == Some(&time_ns)
+            let lasts = entries.get(&tid).is_some_and(|entry| entry.blocked_at_ns == time_ns)
                 || boundary.ended_since.contains(&(tid, time_ns));
             if !lasts {
                 self.give_to_carried(&open);
