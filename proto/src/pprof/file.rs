@@ -45,6 +45,19 @@ pub fn encode_gz(profile: &Profile) -> io::Result<Vec<u8>> {
     packer.finish()
 }
 
+/// Encodes a profile as it is, unpacked.
+pub fn encode(profile: &Profile) -> Vec<u8> {
+    profile.encode_to_vec()
+}
+
+/// How many bytes a message takes as an entry of one of a profile's tables. A profile is as long as its
+/// entries together.
+pub fn entry_len(message: &impl Message) -> usize {
+    let len = message.encoded_len();
+    // All tables have tags of one byte.
+    1 + prost::length_delimiter_len(len) + len
+}
+
 /// Reads a profile, packed or plain.
 ///
 /// The result is only known to be a message of the right type; [`super::validate`] says whether it

@@ -5,5 +5,5 @@ mod validate;
 
 pub use pprof::protos::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
-pub use file::{DecodeError, MAX_DECODED_BYTES, decode, encode_gz};
+pub use file::{DecodeError, MAX_DECODED_BYTES, decode, encode, encode_gz, entry_len};
 pub use validate::{MAX_DEPTH, Violation, validate};
