@@ -5,6 +5,7 @@
 //! - [`code`]: the instructions of a binary, to tell a caller from a number.
 //! - [`debian`]: Debian's own programs at work.
 //! - [`agent`]: a recording made by the agent's binary, with everything that it said.
+//! - [`daemon`]: the agent as a service, in a room of its own.
 //! - [`recorded`]: stacks with all that a walk needs, for tests without a kernel.
 //! - [`stacks`]: a profile as lists of names.
 //! - [`chain`]: whether each stack is whole.
@@ -13,6 +14,7 @@
 pub mod agent;
 pub mod chain;
 pub mod code;
+pub mod daemon;
 pub mod debian;
 pub mod program;
 pub mod recorded;
