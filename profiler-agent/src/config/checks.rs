@@ -2,6 +2,7 @@
 
 use super::complaint::{Complaint, Place};
 use super::kind::Parsed;
+use super::settings;
 use super::sinks;
 use super::suggest;
 use super::values::{Entry, Values};
@@ -80,21 +81,14 @@ fn store(values: &Values, found: &mut Vec<Complaint>) {
 
 fn http(values: &Values, found: &mut Vec<Complaint>) {
     pair(values, "http.tls.cert", "http.tls.key", found);
-    let Some(Entry { value: Parsed::Address(Some(address)), place, .. }) =
-        values.get("http.listen")
-    else {
-        return;
-    };
-    if address.ip().is_loopback() {
+    let has = |path: &str| values.path(path).flatten().is_some();
+    // A half of the pair is complained of already.
+    if has("http.tls.cert") != has("http.tls.key") {
         return;
     }
-    for path in ["http.token_file", "http.tls.cert"] {
-        if values.path(path).flatten().is_none() {
-            let message = format!(
-                "http.listen: {address} is beyond loopback, so {path} is needed: a profile tells what a host does"
-            );
-            found.push(Complaint::new(place, message));
-        }
+    if let (Err(error), Some(entry)) = (settings::http(values).check(), values.get("http.listen")) {
+        let tls = values.get("http.tls.cert").filter(|_| entry.place == Place::Default);
+        found.push(Complaint::new(&tls.unwrap_or(entry).place, error.to_string()));
     }
 }
 

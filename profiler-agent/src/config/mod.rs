@@ -5,7 +5,7 @@
 //! [`checks`] looks at what must go together; [`settings`] and [`sinks`] are the outcome, typed.
 //! [`complaint`] tells what is wrong, with file, line and column, and [`suggest`] what may have been
 //! meant: all of it at once. [`change`] says what a reload would change, [`show`] prints what is in
-//! force.
+//! force. What the stages are told is made in [`stages`].
 
 pub mod change;
 mod checks;
@@ -18,6 +18,7 @@ pub mod services;
 pub mod settings;
 mod show;
 pub mod sinks;
+mod stages;
 mod suggest;
 pub mod units;
 mod values;

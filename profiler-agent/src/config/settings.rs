@@ -1,7 +1,6 @@
 //! The configuration, checked and typed: one struct for each thing that is configured.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::services::Rule;
 use super::sinks::{self, Sink};
 use super::units::Share;
 use super::values::Values;
+use crate::http;
 use crate::kernel::plan::Feature;
 use crate::model::choice::EventChoice;
 
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Where windows are shipped, by name.
     pub sinks: Vec<Sink>,
     /// What is listened on.
-    pub http: Http,
+    pub http: http::Config,
     /// What the agent may take.
     pub budget: Budget,
     /// What a burst is when nobody says.
@@ -111,19 +111,6 @@ pub struct Store {
     pub age: Duration,
 }
 
-/// `[http]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// The Unix socket.
-    pub socket: Option<PathBuf>,
-    /// The TCP address.
-    pub listen: Option<SocketAddr>,
-    /// A file with the token of TCP clients.
-    pub token_file: Option<PathBuf>,
-    /// Certificate and key for TCP.
-    pub tls: Option<(PathBuf, PathBuf)>,
-}
-
 /// `[budget]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -192,15 +179,7 @@ impl Settings {
                 age: values.duration("store.age").unwrap_or_default(),
             },
             sinks: values.sinks.keys().filter_map(|name| sinks::build(values, name)).collect(),
-            http: Http {
-                socket: values.path("http.socket").flatten(),
-                listen: values.address("http.listen").flatten(),
-                token_file: values.path("http.token_file").flatten(),
-                tls: values
-                    .path("http.tls.cert")
-                    .flatten()
-                    .zip(values.path("http.tls.key").flatten()),
-            },
+            http: http(values),
             budget: Budget {
                 cpu: values.share("budget.cpu").unwrap_or_default(),
                 memory: values.bytes("budget.memory").unwrap_or_default(),
@@ -249,6 +228,19 @@ fn unwind_cache(values: &Values) -> Option<UnwindCache> {
     let path = values.path("unwind_cache.path").flatten()?;
     let size = values.bytes("unwind_cache.size").filter(|size| *size > 0)?;
     Some(UnwindCache { path, size })
+}
+
+/// Where the endpoint listens.
+pub(super) fn http(values: &Values) -> http::Config {
+    let file = |path: &str| values.path(path).flatten();
+    let tls = file("http.tls.cert").zip(file("http.tls.key"));
+    http::Config {
+        socket: file("http.socket"),
+        listen: values.address("http.listen").flatten(),
+        token_file: file("http.token_file"),
+        tls: tls.map(|(cert, key)| http::TlsFiles { cert, key }),
+        limits: http::Limits::default(),
+    }
 }
 
 fn log(values: &Values) -> Log {
