@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::complaint::{Complaint, Place};
-use super::services::{self, Rule};
+use super::services;
 use super::units::{self, Share};
+use crate::process::service::Rule;
 
 /// A value as it was written, with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,7 +179,7 @@ impl Parsed {
             Self::Texts(texts) => list(texts.iter().map(quoted)),
             Self::Numbers(numbers) => list(numbers.iter().map(u32::to_string)),
             Self::Paths(paths) => list(paths.iter().map(|path| quoted(path.display()))),
-            Self::Rules(rules) => list(rules.iter().map(Rule::show)),
+            Self::Rules(rules) => list(rules.iter().map(services::show)),
         }
     }
 }

@@ -14,7 +14,7 @@ mod file;
 pub mod keys;
 mod kind;
 pub mod layers;
-pub mod services;
+mod services;
 pub mod settings;
 mod show;
 pub mod sinks;

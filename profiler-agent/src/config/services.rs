@@ -1,31 +1,25 @@
-//! Rules that name the service of a process: `[[services]]`, the first that matches decides.
+//! Rules that name the service of a process: `[[services]]`, the first that holds decides.
 
 use super::complaint::{Complaint, Place};
 use super::kind::{Item, Raw, name, quoted, text};
 use super::suggest;
+use crate::process::service::{Match, Rule};
 
 /// What a rule can look at.
-pub const MATCHES: &[&str] = &["container", "unit", "exe", "comm", "label"];
+const MATCHES: &[&str] = &["container", "unit", "exe", "comm", "label"];
 
-/// What a name may be made of, in braces.
-const PLACEHOLDERS: &[&str] = &["container", "unit", "exe", "comm"];
-
-/// One rule. All of its conditions must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Name of the service; `{unit}` and the like stand for what the process has.
-    pub name: String,
-    /// Conditions: what is looked at, one of [`MATCHES`], and the glob (for a label `KEY=GLOB`).
-    pub conditions: Vec<(&'static str, String)>,
-}
-
-impl Rule {
-    /// The rule as TOML.
-    pub fn show(&self) -> String {
-        let conditions: Vec<String> =
-            self.conditions.iter().map(|(key, glob)| format!("{key} = {}", quoted(glob))).collect();
-        format!("{{ name = {}, match = {{ {} }} }}", quoted(&self.name), conditions.join(", "))
+/// A rule as TOML.
+pub fn show(rule: &Rule) -> String {
+    let Match { container, unit, exe, comm, labels } = &rule.matches;
+    let mut conditions = Vec::new();
+    for (key, glob) in [("container", container), ("unit", unit), ("exe", exe), ("comm", comm)] {
+        conditions.extend(glob.iter().map(|glob| format!("{key} = {}", quoted(glob))));
     }
+    let labels: Vec<String> = labels.iter().map(|(k, v)| quoted(format!("{k}={v}"))).collect();
+    if !labels.is_empty() {
+        conditions.push(format!("label = [{}]", labels.join(", ")));
+    }
+    format!("{{ name = {}, match = {{ {} }} }}", quoted(&rule.name), conditions.join(", "))
 }
 
 /// Reads the rules.
@@ -64,76 +58,75 @@ fn one(item: &Item) -> Result<Rule, Vec<Complaint>> {
         return Err(vec![not_rules(&item.place, &item.raw)]);
     };
     let mut complaints = Vec::new();
-    let (mut service, mut conditions) = (None, Vec::new());
-    for (key, place, value) in entries {
+    let mut rule = Rule::default();
+    // What the rule's own check finds wrong stands there.
+    let mut place = item.place.clone();
+    for (key, key_place, value) in entries {
         match key.as_str() {
             "name" => match text(value) {
-                Ok(name) => {
-                    complaints
-                        .extend(wrong_template(name).map(|m| Complaint::new(&value.place, m)));
-                    service = Some(name.to_owned());
-                }
+                Ok(name) => (rule.name, place) = (name.to_owned(), value.place.clone()),
                 Err(complaint) => complaints.push(complaint),
             },
-            "match" => conditions = self::conditions(value, &mut complaints),
+            "match" => conditions(value, &mut rule.matches, &mut complaints),
             _ => complaints.push(Complaint::new(
-                place,
+                key_place,
                 format!("a rule has no key {key:?}{}", suggest::among(key, ["name", "match"])),
             )),
         }
     }
-    match service {
-        Some(name) if complaints.is_empty() => Ok(Rule { name, conditions }),
-        Some(_) => Err(complaints),
-        None => {
-            complaints.push(Complaint::new(&item.place, "a rule needs a name: name = \"…\""));
-            Err(complaints)
-        }
+    if complaints.is_empty() {
+        complaints.extend(rule.check().err().map(|e| Complaint::new(&place, e.to_string())));
     }
+    if complaints.is_empty() { Ok(rule) } else { Err(complaints) }
 }
 
-fn conditions(item: &Item, complaints: &mut Vec<Complaint>) -> Vec<(&'static str, String)> {
+fn conditions(item: &Item, matches: &mut Match, complaints: &mut Vec<Complaint>) {
     let Raw::Table(entries) = &item.raw else {
         let message = format!("{} where conditions belong: {{ unit = \"…\" }}", name(&item.raw));
         complaints.push(Complaint::new(&item.place, message));
-        return Vec::new();
+        return;
     };
-    let mut conditions = Vec::new();
     for (key, place, value) in entries {
-        let Some(known) = MATCHES.iter().find(|known| *known == key) else {
-            let hint = suggest::among(key, MATCHES.iter().copied());
-            complaints.push(Complaint::new(place, format!("nothing to match by: {key:?}{hint}")));
-            continue;
+        let glob = match key.as_str() {
+            "container" => &mut matches.container,
+            "unit" => &mut matches.unit,
+            "exe" => &mut matches.exe,
+            "comm" => &mut matches.comm,
+            "label" => {
+                labels(value, &mut matches.labels, complaints);
+                continue;
+            }
+            _ => {
+                let hint = suggest::among(key, MATCHES.iter().copied());
+                let message = format!("nothing to match by: {key:?}{hint}");
+                complaints.push(Complaint::new(place, message));
+                continue;
+            }
         };
         match text(value) {
-            Ok(glob) if *known == "label" && !glob.contains('=') => complaints.push(
-                Complaint::new(&value.place, format!("{glob:?} has no value; write \"KEY=GLOB\"")),
-            ),
             Ok("") => {
-                complaints.push(Complaint::new(&value.place, "an empty pattern matches nothing"))
+                complaints.push(Complaint::new(&value.place, "an empty pattern fits nothing"))
             }
-            Ok(glob) => conditions.push((*known, glob.to_owned())),
+            Ok(text) => *glob = Some(text.to_owned()),
             Err(complaint) => complaints.push(complaint),
         }
     }
-    conditions
 }
 
-/// What is wrong with a name that has placeholders.
-fn wrong_template(name: &str) -> Option<String> {
-    if name.trim().is_empty() {
-        return Some("a service needs a name that is not empty".to_owned());
-    }
-    let mut rest = name;
-    while let Some((_, after)) = rest.split_once('{') {
-        let Some((inside, after)) = after.split_once('}') else {
-            return Some(format!("a brace is not closed in {name:?}"));
-        };
-        if !PLACEHOLDERS.contains(&inside) {
-            let hint = suggest::among(inside, PLACEHOLDERS.iter().copied());
-            return Some(format!("nothing known as {{{inside}}}{hint}"));
+/// One `"KEY=GLOB"`, or a list of them.
+fn labels(item: &Item, labels: &mut Vec<(String, String)>, complaints: &mut Vec<Complaint>) {
+    let items = match &item.raw {
+        Raw::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(item),
+    };
+    for item in items {
+        match text(item).map(|text| (text, text.split_once('='))) {
+            Ok((_, Some((key, glob)))) => labels.push((key.to_owned(), glob.to_owned())),
+            Ok((text, None)) => {
+                let message = format!("{text:?} has no value; write \"KEY=GLOB\"");
+                complaints.push(Complaint::new(&item.place, message));
+            }
+            Err(complaint) => complaints.push(complaint),
         }
-        rest = after;
     }
-    None
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::Parsed;
-use super::services::Rule;
 use super::sinks::{self, Sink};
 use super::units::Share;
 use super::values::Values;
 use crate::http;
 use crate::kernel::plan::Feature;
 use crate::model::choice::EventChoice;
+use crate::process::service::Rules;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Globs of names of services that are not wanted.
     pub exclude_services: Vec<String>,
     /// Rules that name services, in their order.
-    pub services: Vec<Rule>,
+    pub services: Rules,
     /// Memory of the stages.
     pub memory: Memory,
     /// Unwind tables on disk; `None`: nowhere.
@@ -165,7 +165,7 @@ impl Settings {
             select: filters(values, "select"),
             exclude: filters(values, "exclude"),
             exclude_services: values.texts("exclude.services").unwrap_or_default(),
-            services: values.rules("services").unwrap_or_default(),
+            services: Rules { rules: values.rules("services").unwrap_or_default() },
             memory: Memory {
                 unwind: values.bytes("memory.unwind").unwrap_or_default(),
                 symbols: values.bytes("memory.symbols").unwrap_or_default(),

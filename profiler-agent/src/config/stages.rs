@@ -1,11 +1,40 @@
 //! What the stages are told: their own plain structs, made of the settings.
 
-use super::settings::Settings;
+use super::settings::{LogLevel, Settings};
 use crate::kernel::plan::Plan;
+use crate::pipeline::{self, Line};
+use crate::profile::Limits;
 use crate::runtime::native::CacheConfig;
-use crate::symbolize;
+use crate::{process, store, symbolize};
 
 impl Settings {
+    /// The line of windows.
+    pub fn line(&self) -> Line {
+        Line {
+            config: pipeline::Config {
+                plan: self.plan(),
+                process: process::Config {
+                    services: self.services.clone(),
+                    ..process::Config::default()
+                },
+                symbolize: symbolize::Config {
+                    memory_budget: self.memory.symbols,
+                    debug_dirs: self.debug_dirs.clone(),
+                    ..symbolize::Config::default()
+                },
+                unwind_memory: self.memory.unwind,
+                unwind_cache: self.unwind_cache.as_ref().map(|cache| CacheConfig {
+                    directory: cache.path.clone(),
+                    max_bytes: cache.size,
+                }),
+                window: Limits::default(),
+                duration: None,
+            },
+            length: self.window_length,
+            scope: self.scope(),
+        }
+    }
+
     /// What is asked of the kernel side.
     pub fn plan(&self) -> Plan {
         let Self { sampling, select, .. } = self;
@@ -18,23 +47,28 @@ impl Settings {
             cgroups: select.cgroups.clone(),
             comms: select.comms.clone(),
             follow_forks: true,
-            bpf_log: self.log.level >= super::settings::LogLevel::Debug,
+            bpf_log: self.log.level >= LogLevel::Debug,
             without: sampling.without.clone(),
         }
     }
 
-    /// How frames are named.
-    pub fn symbolize(&self) -> symbolize::Config {
-        symbolize::Config {
-            memory_budget: self.memory.symbols,
-            debug_dirs: self.debug_dirs.clone(),
-            ..symbolize::Config::default()
-        }
+    /// The flight recorder, if windows are kept on disk.
+    pub fn store(&self) -> Option<store::Config> {
+        self.store.enabled.then(|| store::Config {
+            path: self.store.path.clone(),
+            max_bytes: self.store.size,
+            max_age: self.store.age,
+            sinks: self.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        })
     }
 
-    /// Where unwind tables are kept, if they are.
-    pub fn unwind_cache(&self) -> Option<CacheConfig> {
-        let cache = self.unwind_cache.as_ref()?;
-        Some(CacheConfig { directory: cache.path.clone(), max_bytes: cache.size })
+    /// What is recorded, for titles.
+    fn scope(&self) -> String {
+        let select = &self.select;
+        let mut parts: Vec<String> = select.pids.iter().map(|pid| format!("pid {pid}")).collect();
+        parts.extend(select.cgroups.iter().map(|path| format!("cgroup {}", path.display())));
+        parts.extend(select.comms.iter().map(|name| format!("threads named {name}")));
+        parts.extend(select.users.iter().map(|name| format!("user {name}")));
+        if parts.is_empty() { "whole host".to_owned() } else { parts.join(", ") }
     }
 }

@@ -9,9 +9,9 @@ use super::complaint::{Complaint, Place};
 use super::keys::{self, Found, KEYS, Key};
 use super::kind::{Item, Parsed, Raw};
 use super::layers::Written;
-use super::services::Rule;
 use super::sinks;
 use super::units::Share;
+use crate::process::service::Rule;
 
 /// A value in force.
 #[derive(Clone, Debug)]

@@ -120,7 +120,7 @@ const WRONG: &[(&str, &str)] = &[
     ("SINK\nlabels.comm = \"x\"", "sinks.s.labels.comm: a label that the agent gives itself"),
     // Rules.
     ("services = [1]", "services: a number where rules belong"),
-    ("[[services]]\nmatch = { exe = \"x\" }", "services: a rule needs a name"),
+    ("[[services]]\nmatch = { exe = \"x\" }", "services: a service needs a name"),
     (
         "[[services]]\nname = \"x\"\nmatches = {}",
         "a rule has no key \"matches\"; did you mean \"match\"?",
@@ -129,7 +129,7 @@ const WRONG: &[(&str, &str)] = &[
         "[[services]]\nname = \"x\"\nmatch = { cmm = \"x\" }",
         "nothing to match by: \"cmm\"; did you mean \"comm\"?",
     ),
-    ("[[services]]\nname = \"{unti}\"", "did you mean \"unit\"?"),
+    ("[[services]]\nname = \"{unti}\"", "{unti} stands for nothing; there are"),
     ("[[services]]\nname = \"{unit\"", "a brace is not closed"),
     (
         "[[services]]\nname = \"x\"\nmatch = { label = \"app\" }",
