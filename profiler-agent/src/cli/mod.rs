@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod output;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod unwind_info;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Record(record::RecordArgs),
+    Run(run::RunArgs),
     Report(report::ReportArgs),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorArgs),
@@ -76,6 +78,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Record(args) => record::run(args, self.log_level),
+            Command::Run(args) => run::run(&args, self.log_level),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
             Command::Config(command) => config::run(&command),
             Command::Doctor(args) => doctor::run(&args),

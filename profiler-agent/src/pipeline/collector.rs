@@ -35,11 +35,19 @@ pub(super) trait Outlet {
     fn hand_over(&mut self, window: Closed) -> Result<(), Box<Closed>>;
 }
 
-/// Collects until the duration is over or the control says stop. `length` is that of a window; `None`:
-/// one window, as long as the recording.
+/// How the recording is cut.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cutting {
+    /// Length of a window; `None`: one window, as long as the recording.
+    pub(super) length: Option<Duration>,
+    /// Patterns of the names of services that are left out.
+    pub(super) excluded: Vec<String>,
+}
+
+/// Collects until the duration is over or the control says stop.
 pub(super) fn collect<'scope>(
     config: &Config,
-    length: Option<Duration>,
+    Cutting { length, excluded }: Cutting,
     control: &Control,
     (scope, desk): (&'scope Scope<'scope, '_>, &'scope Desk),
     names: Offers,
@@ -65,7 +73,8 @@ pub(super) fn collect<'scope>(
     let facts = session.facts();
     let now = Clocks { monotonic_ns: facts.started_at_ns, unix_ns: facts.started_at_unix_ns };
     let windows = length.map_or_else(|| Windows::one(now), |length| Windows::of(length, now));
-    let line = Line::new(config, facts, names, preparer, processes, wanted);
+    let mut line = Line::new(config, facts, names, preparer, processes, wanted);
+    line.exclude_services(excluded);
     let collector = Collector {
         off_cpu: config.plan.event.off_cpu(),
         session,
@@ -132,7 +141,7 @@ impl Collector<'_> {
                     self.windows.end_soon(system::monotonic_ns());
                     self.asked.push(asked);
                 }
-                Ok(Command::Services(rules)) => self.line.name_services(rules),
+                Ok(Command::Services(services)) => self.line.name_services(services),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }

@@ -12,8 +12,17 @@ use crate::process::service::Rules;
 pub(super) enum Command {
     /// End the window now, and begin the next.
     Cut(oneshot::Sender<u64>),
-    /// Name services by these rules from now on.
-    Services(Rules),
+    /// Name services so from now on.
+    Services(Services),
+}
+
+/// How services are named, and which are not wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services {
+    /// What names them.
+    pub rules: Rules,
+    /// Patterns of the names of services that are left out.
+    pub excluded: Vec<String>,
 }
 
 /// The recording's end: what it obeys, and where it tells how it does.
@@ -55,12 +64,12 @@ impl Handle {
         answered.await.map_err(|_| Ended)
     }
 
-    /// Names services by other rules, for what is sampled from now on.
+    /// Names services otherwise, for what is sampled from now on.
     ///
     /// # Errors
     /// Where the recording has ended.
-    pub fn name_services(&self, rules: Rules) -> Result<(), Ended> {
-        self.send(Command::Services(rules))
+    pub fn name_services(&self, services: Services) -> Result<(), Ended> {
+        self.send(Command::Services(services))
     }
 
     fn send(&self, command: Command) -> Result<(), Ended> {

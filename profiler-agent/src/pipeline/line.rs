@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Config;
+use super::control::Services;
 use super::heat::Heat;
 use super::namer::Offers;
 use super::preparer::Preparer;
@@ -18,7 +19,7 @@ use crate::model::losses::Losses;
 use crate::model::observation::{Activity, Observation};
 use crate::model::space::{Finished, SpaceChange};
 use crate::process::Processes;
-use crate::process::service::Rules;
+use crate::process::service;
 use crate::profile::{Block, Boundary, Limits, OffCpu, Window};
 
 /// A window that nothing more is added to, not yet named.
@@ -51,6 +52,8 @@ pub(super) struct Line<'scope> {
     off_cpu: OffCpu,
     window: Window,
     limits: Limits,
+    /// Patterns of the names of services that are left out.
+    excluded: Vec<String>,
     facts: Facts,
     pub(super) taken: u64,
     names: Offers,
@@ -79,6 +82,7 @@ impl<'scope> Line<'scope> {
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
             limits: config.window,
+            excluded: Vec::new(),
             facts: facts.clone(),
             taken: 0,
             names,
@@ -192,9 +196,15 @@ impl<'scope> Line<'scope> {
         self.names.offer(new);
     }
 
-    /// Names services by other rules from now on.
-    pub(super) fn name_services(&mut self, rules: Rules) {
-        self.processes.set_services(rules);
+    /// Names services otherwise from now on.
+    pub(super) fn name_services(&mut self, services: Services) {
+        self.processes.set_services(services.rules);
+        self.excluded = services.excluded;
+    }
+
+    /// Leaves services out whose names fit one of these patterns.
+    pub(super) fn exclude_services(&mut self, patterns: Vec<String>) {
+        self.excluded = patterns;
     }
 
     /// Counts what was turned away elsewhere on the way of a window.
@@ -245,6 +255,11 @@ impl<'scope> Line<'scope> {
     /// only the caller can ask, since the recording began.
     fn close(&mut self, span: Span, mut losses: Losses) -> Closed {
         let mut window = std::mem::replace(&mut self.window, Window::new(self.limits));
+        if !self.excluded.is_empty() {
+            let is_excluded =
+                |name: &str| self.excluded.iter().any(|glob| service::matches(glob, name));
+            window.retain(|thread| !is_excluded(&thread.service));
+        }
         self.names.offer(window.take_new_frames());
         // It may have got its name since it was first seen.
         self.names.offer(generated_code(&window));

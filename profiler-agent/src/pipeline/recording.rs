@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::collector::{Outlet, collect};
+use super::collector::{Cutting, Outlet, collect};
 use super::control::Control;
 use super::line::Closed;
 use super::namer::{Named, Naming, offers};
@@ -84,7 +84,8 @@ pub fn record(config: &Config, control: &mut Control) -> Result<Recording, Recor
         let (offers, lists) = offers();
         let namer = spawn(scope, "name", || naming.serve(config.symbolize.clone(), lists))?;
         let (desk, last) = (&desk, &mut last);
-        let work = move || collect(config, None, control, (scope, desk), offers, last);
+        let work =
+            move || collect(config, Cutting::default(), control, (scope, desk), offers, last);
         let collected = join(spawn(scope, "collect", work)?);
         join(namer);
         collected

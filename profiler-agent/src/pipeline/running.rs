@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use profiler_proto::pprof::encode_gz;
 
-use super::collector::{Outlet, collect};
+use super::collector::{Cutting, Outlet, collect};
 use super::control::Control;
 use super::line::Closed;
 use super::namer::{Naming, offers};
@@ -32,6 +32,8 @@ pub struct Line {
     pub length: Duration,
     /// What is recorded, for titles: `whole host`.
     pub scope: String,
+    /// Patterns of the names of services that are left out.
+    pub excluded: Vec<String>,
 }
 
 /// A window that is ready to be kept and shipped.
@@ -75,8 +77,9 @@ pub fn run(
             Encoder { naming, scope: line.scope.clone(), losses_before: Losses::default() };
         let encoder = spawn(scope, "encode", move || encoder.serve(windows, each))?;
         let mut outlet = Encoding { to_encoder };
-        let length = Some(line.length);
-        let work = move || collect(config, length, control, (scope, desk), offers, &mut outlet);
+        let excluded = line.excluded.clone();
+        let cutting = Cutting { length: Some(line.length), excluded };
+        let work = move || collect(config, cutting, control, (scope, desk), offers, &mut outlet);
         let collected = join(spawn(scope, "collect", work)?);
         join(encoder);
         join(namer);

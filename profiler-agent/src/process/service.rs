@@ -211,7 +211,7 @@ fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result<S
 }
 
 /// Whether a pattern fits the whole text. Takes time in proportion to their product at most.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where the last `*` stands, and how far into the text it reaches.

@@ -154,6 +154,12 @@ impl Window {
         mem::take(&mut self.new_frames)
     }
 
+    /// Leaves out the threads that are not wanted.
+    pub fn retain(&mut self, is_wanted: impl Fn(&ThreadInfo) -> bool) {
+        let Self { threads, samples, .. } = self;
+        samples.retain(|key, _| threads.get_index(key.thread).is_some_and(|t| is_wanted(t)));
+    }
+
     /// Every frame of its stacks once.
     pub fn frames(&self) -> impl Iterator<Item = FrameKey> + '_ {
         self.known_frames.iter().copied()

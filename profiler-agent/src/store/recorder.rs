@@ -26,6 +26,8 @@ pub struct Store {
     /// Locked for moments.
     index: Mutex<Index>,
     open: Arc<Open>,
+    /// Nothing is ever on a disk.
+    in_memory: bool,
 }
 
 /// What holds the disk.
@@ -60,6 +62,7 @@ impl Store {
             disk: Mutex::default(),
             index: Mutex::new(Index::new(&config.sinks)),
             open: Arc::default(),
+            in_memory: false,
         };
         let mut opening = Opening::default();
         match store.mount(&mut lock(&store.disk)) {
@@ -73,6 +76,19 @@ impl Store {
         }
         opening.windows = store.status().windows;
         Ok((store, opening))
+    }
+
+    /// A store without a disk: it holds the newest windows for sinks and questions, as many as otherwise
+    /// wait for a disk that fails.
+    pub fn in_memory(sinks: &[String]) -> Self {
+        Self {
+            path: PathBuf::new(),
+            limits: Mutex::new(Limits { bytes: MIN_BYTES, age: std::time::Duration::MAX }),
+            disk: Mutex::default(),
+            index: Mutex::new(Index::new(sinks)),
+            open: Arc::default(),
+            in_memory: true,
+        }
     }
 
     /// Takes a window in and gives its number. When this returns, the window is on the disk; where the
@@ -89,6 +105,9 @@ impl Store {
     }
 
     pub(super) fn tend_at(&self, now: Instant) {
+        if self.in_memory {
+            return self.index().not_written();
+        }
         let mut mounted = lock(&self.disk);
         let result = self.work(&mut mounted, now);
         if let Some(disk) = &mounted.disk {
@@ -338,7 +357,7 @@ impl Store {
             let mut index = self.index();
             (index.take_unsaved(), index.oldest(), index.firsts())
         };
-        if marks.is_empty() {
+        if marks.is_empty() || self.in_memory {
             return;
         }
         if mounted.cursors.is_none() {
@@ -355,6 +374,9 @@ impl Store {
 
     /// Writes down which sinks there are; opens the cursors where they are not.
     fn save_sinks(&self, mounted: &mut Mounted, firsts: &BTreeMap<String, u64>) {
+        if self.in_memory {
+            return;
+        }
         let path = self.path.join(files::CURSORS);
         let opened = match mounted.cursors.take() {
             Some(cursors) => Ok(cursors),

@@ -1,0 +1,143 @@
+//! `run`: the agent. It profiles the host around the clock, keeps every window, ships it, and answers.
+//!
+//! ```text
+//! config → [`setup`] → pipeline::run → [`recorder`] → store ─→ sinks
+//!                                                       └───→ [`answers`] → http
+//! ```
+//!
+//! [`recorder`] takes each window and puts it into the store before it goes anywhere else; [`signals`]
+//! says when it is over. The end has an order: the pipeline ends its last window, the store has it,
+//! sinks get five seconds, and what listens is closed.
+
+mod recorder;
+mod setup;
+mod signals;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::recorder::Recorder;
+use self::signals::{Signals, Wish};
+use super::LogLevel;
+use super::config::ConfigArgs;
+use crate::config::Settings;
+use crate::pipeline::{self, Control, Handle, Progress, RecordError};
+
+const EXAMPLES: &str = "\
+Examples:
+  profiler-agent run --config /etc/profiler-agent.toml
+  profiler-agent run --set store.path=/tmp/store --set http.socket=/tmp/agent.sock";
+
+/// Profile the host around the clock: keep every window, ship it, and answer questions
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the agent until it is told to end.
+///
+/// # Errors
+/// For the user: what cannot be done, and the way out.
+pub fn run(args: &RunArgs, log: LogLevel) -> anyhow::Result<ExitCode> {
+    let config = args.config.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .context("threads cannot be started; raise the limit of processes (ulimit -u)")?;
+    let ended = runtime.block_on(Agent::run(config.settings, log));
+    // What still blocks is of no use any more.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The agent at work.
+struct Agent {
+    recorder: Arc<Recorder>,
+    pipeline: JoinHandle<Result<(), RecordError>>,
+    stop: watch::Sender<bool>,
+    progress: watch::Receiver<Progress>,
+    #[expect(dead_code, reason = "who asks for cuts comes next")]
+    handle: Handle,
+}
+
+impl Agent {
+    async fn run(settings: Settings, log: LogLevel) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::take()?;
+        let mut agent = Self::start(&settings, log)?;
+        let ended = agent.watch(&mut signals).await;
+        let stopped = tokio::select! {
+            stopped = agent.stop(ended.is_none()) => stopped,
+            code = signals.again() => std::process::exit(code),
+        };
+        match ended {
+            Some(ended) => ended.map(|()| ExitCode::SUCCESS),
+            None => stopped.map(|()| ExitCode::SUCCESS),
+        }
+    }
+
+    /// Opens what can be refused, and starts the pipeline.
+    fn start(settings: &Settings, log: LogLevel) -> anyhow::Result<Self> {
+        let line = setup::line(settings, log)?;
+        let recorder = Arc::new(Recorder::open(settings)?);
+        let (stop, stopped) = watch::channel(false);
+        let (shown, progress) = watch::channel(Progress::default());
+        let (mut control, handle) = Control::new(stopped, shown);
+        let keeper = Arc::clone(&recorder);
+        let pipeline = tokio::task::spawn_blocking(move || {
+            pipeline::run(&line, &mut control, |window| keeper.take(&window))
+        });
+        Ok(Self { recorder, pipeline, stop, progress, handle })
+    }
+
+    /// Waits until it is over: `None` where it was told to end, else how the pipeline ended.
+    async fn watch(&mut self, signals: &mut Signals) -> Option<anyhow::Result<()>> {
+        let mut tick = tokio::time::interval(recorder::TEND);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ready = false;
+        loop {
+            tokio::select! {
+                ended = &mut self.pipeline => return Some(flat(ended)),
+                wish = signals.next() => match wish {
+                    Wish::End => return None,
+                },
+                _ = tick.tick() => self.recorder.tend(),
+                attached = self.progress.wait_for(|p| p.attached), if !ready => {
+                    // Where it never is, the pipeline tells why.
+                    ready = attached.is_ok();
+                    if ready {
+                        tracing::info!("the agent profiles this host");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends everything, in its order.
+    async fn stop(&mut self, pipeline_runs: bool) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
+        self.recorder.log_end();
+        ended
+    }
+}
+
+/// How the pipeline ended, for the user.
+fn flat(ended: Result<Result<(), RecordError>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Ok(ended) => Ok(ended?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
