@@ -71,9 +71,9 @@ pub enum RecordError {
     /// There are no more threads to be had.
     #[error("a thread could not be started: {0}; raise the limit of processes (ulimit -u)")]
     Threads(std::io::Error),
-    /// The last window found no room beside those before it.
-    #[error("the last window is lost: those before it are not encoded yet")]
-    Behind,
+    /// It ended without a window.
+    #[error("the recording ended without a result")]
+    Nothing,
 }
 
 /// How a recording is doing, for whoever shows it.

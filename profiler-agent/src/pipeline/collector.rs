@@ -33,6 +33,9 @@ const START: Duration = Duration::from_millis(230);
 pub(super) trait Outlet {
     /// Takes a window, without waiting.
     fn hand_over(&mut self, window: Closed) -> Result<(), Box<Closed>>;
+
+    /// Takes the last one, however long that takes.
+    fn finish(&mut self, window: Closed);
 }
 
 /// How the recording is cut.
@@ -217,9 +220,8 @@ impl Collector<'_> {
         self.queue.extend(std::mem::take(&mut ending.events));
         ending.events = self.queue.into();
         let span = self.windows.end_at(ending.stopped_at_ns, clocks());
-        let closed = self.line.finish(span, ending);
-        // The last window finds room, or those before it were too much already.
-        outlet.hand_over(closed).map_err(|_| RecordError::Behind)
+        outlet.finish(self.line.finish(span, ending));
+        Ok(())
     }
 }
 

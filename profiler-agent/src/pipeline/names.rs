@@ -8,7 +8,7 @@ use crate::model::frame::{Frame, FrameKey};
 use crate::model::names::Names;
 
 /// Names in the young generation from which on it becomes the old one.
-const MAX_YOUNG: usize = 50_000;
+const MAX_YOUNG: usize = 20_000;
 
 /// The names.
 #[derive(Debug, Default)]
@@ -92,15 +92,15 @@ mod tests {
         let mut names = KnownNames::default();
         let mut asked = 0;
         for window in 0..50 {
-            // A thousand that always come, and 20,000 that come once.
+            // A thousand that always come, and 8,000 that come once.
             asked += name_new(&mut names, 0..1_000);
-            let once = 1_000 + window * 20_000;
-            assert_eq!(name_new(&mut names, once..once + 20_000), 20_000);
-            let all = (0..1_000).chain(once..once + 20_000);
+            let once = 1_000 + window * 8_000;
+            assert_eq!(name_new(&mut names, once..once + 8_000), 8_000);
+            let all = (0..1_000).chain(once..once + 8_000);
             let keys = all.map(|address| Frame::Kernel { address }.key());
-            assert_eq!(names.of(keys).len(), 21_000, "a window has all of its names");
+            assert_eq!(names.of(keys).len(), 9_000, "a window has all of its names");
             names.end_window();
-            assert!(names.len() <= 2 * (MAX_YOUNG + 21_000));
+            assert!(names.len() <= 2 * (MAX_YOUNG + 9_000));
         }
         assert_eq!(asked, 1_000, "what is always in use is named once");
     }

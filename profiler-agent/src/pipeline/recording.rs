@@ -90,7 +90,7 @@ pub fn record(config: &Config, control: &mut Control) -> Result<Recording, Recor
         join(namer);
         collected
     })?;
-    let closed = last.0.ok_or(RecordError::Behind)?;
+    let closed = last.0.ok_or(RecordError::Nothing)?;
     let named = naming.into_all();
     let losses = named.losses.clone();
     let mut recording = Recording::new(*closed, named);
@@ -103,7 +103,11 @@ struct Last(Option<Box<Closed>>);
 
 impl Outlet for Last {
     fn hand_over(&mut self, window: Closed) -> Result<(), Box<Closed>> {
-        self.0 = Some(Box::new(window));
+        self.finish(window);
         Ok(())
+    }
+
+    fn finish(&mut self, window: Closed) {
+        self.0 = Some(Box::new(window));
     }
 }

@@ -1,6 +1,7 @@
 //! `run`: windows without end. Each is named and encoded on a thread beside the collector, in their
 //! order, and handed over from there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -67,16 +68,16 @@ pub fn run(
     let config = &line.config;
     let debug_dirs = &config.symbolize.debug_dirs;
     let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref(), debug_dirs);
-    let naming = Naming::default();
+    let (naming, ending) = (Naming::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (offers, lists) = offers();
-        let (naming, desk) = (&naming, &desk);
+        let (naming, desk, ending) = (&naming, &desk, &ending);
         let namer = spawn(scope, "name", || naming.serve(config.symbolize.clone(), lists))?;
         let (to_encoder, windows) = sync_channel(QUEUE);
-        let encoder =
-            Encoder { naming, scope: line.scope.clone(), losses_before: Losses::default() };
+        let (title, losses_before) = (line.scope.clone(), Losses::default());
+        let encoder = Encoder { naming, ending, scope: title, losses_before };
         let encoder = spawn(scope, "encode", move || encoder.serve(windows, each))?;
-        let mut outlet = Encoding { to_encoder };
+        let mut outlet = Encoding { to_encoder, ending };
         let excluded = line.excluded.clone();
         let cutting = Cutting { length: Some(line.length), excluded };
         let work = move || collect(config, cutting, control, (scope, desk), offers, &mut outlet);
@@ -88,11 +89,13 @@ pub fn run(
 }
 
 /// The collector's way to the encoder.
-struct Encoding {
+struct Encoding<'a> {
     to_encoder: SyncSender<(Closed, Instant)>,
+    /// The collector has ended.
+    ending: &'a AtomicBool,
 }
 
-impl Outlet for Encoding {
+impl Outlet for Encoding<'_> {
     fn hand_over(&mut self, window: Closed) -> Result<(), Box<Closed>> {
         match self.to_encoder.try_send((window, Instant::now())) {
             Ok(()) => Ok(()),
@@ -102,11 +105,17 @@ impl Outlet for Encoding {
             }
         }
     }
+
+    fn finish(&mut self, window: Closed) {
+        self.ending.store(true, Ordering::Relaxed);
+        let _ = self.to_encoder.send((window, Instant::now()));
+    }
 }
 
 /// The encoder's thread.
 struct Encoder<'a> {
     naming: &'a Naming,
+    ending: &'a AtomicBool,
     scope: String,
     /// What the namer had turned away when the last window was encoded.
     losses_before: Losses,
@@ -123,7 +132,9 @@ impl Encoder<'_> {
     }
 
     fn encode(&mut self, closed: Closed, ended: Instant) -> std::io::Result<WindowDone> {
-        let named = self.naming.of_window(closed.window.frames(), closed.named_by, PATIENCE);
+        let ending = self.ending.load(Ordering::Relaxed);
+        let patience = if ending { LAST_PATIENCE } else { PATIENCE };
+        let named = self.naming.of_window(closed.window.frames(), closed.named_by, patience);
         let (late, losses) = (named.late, named.losses.clone());
         let mut recording = Recording::new(closed, named);
         recording.losses.merge(&losses.since(&self.losses_before));

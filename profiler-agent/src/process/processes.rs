@@ -373,6 +373,10 @@ impl Processes {
 /// What a process runs, by the path of its executable.
 fn image(path: &[u8]) -> Image {
     let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    // A memory file is called differently each time, so the name of the process says more.
+    if path.starts_with(b"/memfd:") {
+        return Image::File("".into());
+    }
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
     Image::File(printable(name).into())
 }

@@ -16,6 +16,10 @@ use super::native::RawLine;
 /// that are in use together: they would be closed and opened again without end.
 const MAX_OPENINGS: u32 = 8;
 
+/// Binaries of which it is remembered that their debug information is not used, and how often each was
+/// opened; when there are more, both are forgotten, which costs a second try of each.
+const MAX_REMEMBERED: usize = 8192;
+
 /// Debug information of several binaries, within a budget.
 pub(super) struct Budget {
     /// Bytes.
@@ -77,6 +81,10 @@ impl Budget {
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
         self.clock += 1;
+        if self.refused.len().max(self.openings.len()) >= MAX_REMEMBERED {
+            self.refused.clear();
+            self.openings.clear();
+        }
         let mut opened = match self.open.remove(&binary) {
             Some(opened) => opened,
             None => {
@@ -185,6 +193,16 @@ mod tests {
         let mut budget = Budget::new(used(&ample) * 3 / 2);
         let turns = (0..).take_while(|i| budget.lines(i % 2, &elf, &addresses[..1]).is_ok());
         assert_eq!(turns.count() as u32, 2 * MAX_OPENINGS);
+    }
+
+    #[test]
+    fn binaries_that_are_gone_are_forgotten() {
+        let (elf, addresses) = own_program();
+        let mut budget = Budget::new(1000);
+        for binary in 0..2 * MAX_REMEMBERED as u32 + 10 {
+            assert!(budget.lines(binary, &elf, &addresses[..1]).is_err());
+            assert!(budget.refused.len().max(budget.openings.len()) <= MAX_REMEMBERED);
+        }
     }
 
     #[test]

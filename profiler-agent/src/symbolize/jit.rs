@@ -11,7 +11,7 @@ use crate::model::frame::JitMap;
 /// Maps that are remembered; when there are more, all are forgotten, which costs a second reading.
 const MAX_MAPS: usize = 1024;
 /// Addresses without a name that are remembered of one map.
-const MAX_TRIED: usize = 65_536;
+const MAX_TRIED: usize = 8_192;
 
 /// What is known of the maps that were read.
 #[derive(Default)]

@@ -27,7 +27,7 @@ pub(super) struct RawLine {
 }
 
 /// Binaries whose debug file is remembered; when there are more, all are looked for again.
-const MAX_DEBUG_FILES: usize = 4096;
+const MAX_DEBUG_FILES: usize = 512;
 
 /// Names places in binaries.
 pub(super) struct Native {

@@ -12,6 +12,7 @@
 mod recorder;
 mod setup;
 mod signals;
+mod sinks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use self::recorder::Recorder;
 use self::signals::{Signals, Wish};
+use self::sinks::Sinks;
 use super::LogLevel;
 use super::config::ConfigArgs;
 use crate::config::Settings;
@@ -63,6 +65,7 @@ pub fn run(args: &RunArgs, log: LogLevel) -> anyhow::Result<ExitCode> {
 /// The agent at work.
 struct Agent {
     recorder: Arc<Recorder>,
+    sinks: Arc<Sinks>,
     pipeline: JoinHandle<Result<(), RecordError>>,
     stop: watch::Sender<bool>,
     progress: watch::Receiver<Progress>,
@@ -89,6 +92,7 @@ impl Agent {
     fn start(settings: &Settings, log: LogLevel) -> anyhow::Result<Self> {
         let line = setup::line(settings, log)?;
         let recorder = Arc::new(Recorder::open(settings)?);
+        let sinks = Arc::new(Sinks::start(settings, &recorder)?);
         let (stop, stopped) = watch::channel(false);
         let (shown, progress) = watch::channel(Progress::default());
         let (mut control, handle) = Control::new(stopped, shown);
@@ -96,7 +100,7 @@ impl Agent {
         let pipeline = tokio::task::spawn_blocking(move || {
             pipeline::run(&line, &mut control, |window| keeper.take(&window))
         });
-        Ok(Self { recorder, pipeline, stop, progress, handle })
+        Ok(Self { recorder, sinks, pipeline, stop, progress, handle })
     }
 
     /// Waits until it is over: `None` where it was told to end, else how the pipeline ended.
@@ -104,6 +108,7 @@ impl Agent {
         let mut tick = tokio::time::interval(recorder::TEND);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ready = false;
+        let mut newest = self.recorder.newest();
         loop {
             tokio::select! {
                 ended = &mut self.pipeline => return Some(flat(ended)),
@@ -111,6 +116,7 @@ impl Agent {
                     Wish::End => return None,
                 },
                 _ = tick.tick() => self.recorder.tend(),
+                _ = newest.changed() => self.sinks.wake(),
                 attached = self.progress.wait_for(|p| p.attached), if !ready => {
                     // Where it never is, the pipeline tells why.
                     ready = attached.is_ok();
@@ -126,6 +132,8 @@ impl Agent {
     async fn stop(&mut self, pipeline_runs: bool) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
+        self.sinks.wake();
+        self.sinks.stop(setup::GRACE).await;
         self.recorder.log_end();
         ended
     }

@@ -51,6 +51,16 @@ impl Recorder {
         });
     }
 
+    /// The store.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How many windows were taken, and when the newest ended (Unix time, ns); it tells of changes.
+    pub(super) fn newest(&self) -> watch::Receiver<(u64, u64)> {
+        self.newest.subscribe()
+    }
+
     /// Tries again what the disk refused.
     pub(super) fn tend(self: &std::sync::Arc<Self>) {
         let recorder = std::sync::Arc::clone(self);
