@@ -78,7 +78,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Record(args) => record::run(args, self.log_level),
-            Command::Run(args) => run::run(&args, self.log_level),
+            Command::Run(args) => run::run(&args),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
             Command::Config(command) => config::run(&command),
             Command::Doctor(args) => doctor::run(&args),

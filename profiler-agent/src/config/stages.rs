@@ -32,6 +32,7 @@ impl Settings {
             },
             length: self.window_length,
             scope: self.scope(),
+            excluded: self.exclude_services.clone(),
         }
     }
 

@@ -24,6 +24,9 @@ const QUEUE: usize = 3;
 /// So long a window waits for its names; then it goes without those that are missing.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// So long it waits for them once the collector has ended.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A line of windows.
 #[derive(Clone, Debug)]
 pub struct Line {

@@ -1,7 +1,7 @@
 //! `run`: the agent. It profiles the host around the clock, keeps every window, ships it, and answers.
 //!
 //! ```text
-//! config → [`setup`] → pipeline::run → [`recorder`] → store ─→ sinks
+//! config → pipeline::run → [`recorder`] → store ─→ sinks
 //!                                                       └───→ [`answers`] → http
 //! ```
 //!
@@ -10,12 +10,12 @@
 //! sinks get five seconds, and what listens is closed.
 
 mod recorder;
-mod setup;
 mod signals;
 mod sinks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -25,7 +25,6 @@ use tokio::task::JoinHandle;
 use self::recorder::Recorder;
 use self::signals::{Signals, Wish};
 use self::sinks::Sinks;
-use super::LogLevel;
 use super::config::ConfigArgs;
 use crate::config::Settings;
 use crate::pipeline::{self, Control, Handle, Progress, RecordError};
@@ -34,6 +33,9 @@ const EXAMPLES: &str = "\
 Examples:
   profiler-agent run --config /etc/profiler-agent.toml
   profiler-agent run --set store.path=/tmp/store --set http.socket=/tmp/agent.sock";
+
+/// So long sinks have to ship the last windows when the agent ends.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Profile the host around the clock: keep every window, ship it, and answer questions
 #[derive(Args, Debug)]
@@ -47,7 +49,7 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// For the user: what cannot be done, and the way out.
-pub fn run(args: &RunArgs, log: LogLevel) -> anyhow::Result<ExitCode> {
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -56,7 +58,7 @@ pub fn run(args: &RunArgs, log: LogLevel) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("threads cannot be started; raise the limit of processes (ulimit -u)")?;
-    let ended = runtime.block_on(Agent::run(config.settings, log));
+    let ended = runtime.block_on(Agent::run(config.settings));
     // What still blocks is of no use any more.
     runtime.shutdown_background();
     ended
@@ -74,9 +76,9 @@ struct Agent {
 }
 
 impl Agent {
-    async fn run(settings: Settings, log: LogLevel) -> anyhow::Result<ExitCode> {
+    async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::take()?;
-        let mut agent = Self::start(&settings, log)?;
+        let mut agent = Self::start(&settings)?;
         let ended = agent.watch(&mut signals).await;
         let stopped = tokio::select! {
             stopped = agent.stop(ended.is_none()) => stopped,
@@ -89,8 +91,8 @@ impl Agent {
     }
 
     /// Opens what can be refused, and starts the pipeline.
-    fn start(settings: &Settings, log: LogLevel) -> anyhow::Result<Self> {
-        let line = setup::line(settings, log)?;
+    fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let line = settings.line();
         let recorder = Arc::new(Recorder::open(settings)?);
         let sinks = Arc::new(Sinks::start(settings, &recorder)?);
         let (stop, stopped) = watch::channel(false);
@@ -133,7 +135,7 @@ impl Agent {
         self.stop.send_replace(true);
         let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
         self.sinks.wake();
-        self.sinks.stop(setup::GRACE).await;
+        self.sinks.stop(GRACE).await;
         self.recorder.log_end();
         ended
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::setup;
 use crate::config::Settings;
 use crate::pipeline::WindowDone;
 use crate::store::Store;
@@ -28,14 +27,14 @@ impl Recorder {
     /// # Errors
     /// What no waiting mends: another agent has it, or its path is unfit.
     pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let store = match setup::store(settings) {
+        let store = match settings.store() {
             Some(config) => {
                 let (store, opening) = Store::open(&config)?;
                 let windows = opening.windows;
                 tracing::info!(path = %config.path.display(), windows, "the flight recorder is open");
                 store
             }
-            None => Store::in_memory(&setup::sinks(settings)),
+            None => Store::in_memory(&names(settings)),
         };
         Ok(Self { store, newest: watch::Sender::new((0, 0)), samples: AtomicU64::new(0) })
     }
@@ -73,4 +72,8 @@ impl Recorder {
         let samples = self.samples.load(Ordering::Relaxed);
         tracing::info!(windows, samples, "the agent ends");
     }
+}
+
+fn names(settings: &Settings) -> Vec<String> {
+    settings.sinks.iter().map(|sink| sink.name.clone()).collect()
 }

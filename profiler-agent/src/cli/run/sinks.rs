@@ -38,6 +38,7 @@ impl Sinks {
     }
 
     /// How each does.
+    #[expect(dead_code, reason = "metrics ask for it")]
     pub(super) fn statuses(&self) -> Vec<Status> {
         self.lock().iter().map(|(_, sink)| sink.status()).collect()
     }
@@ -46,6 +47,7 @@ impl Sinks {
     ///
     /// # Errors
     /// Where a new one makes no sense: then nothing was changed.
+    #[expect(dead_code, reason = "a reload asks for it")]
     pub(super) fn change(
         &self,
         settings: &Settings,
