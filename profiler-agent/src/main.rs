@@ -1,23 +1,18 @@
 //! The command `profiler-agent`: parses, sets up the log, runs, and ends with an exit code.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use profiler_agent::cli::{Cli, LogLevel};
+use profiler_agent::cli::Cli;
 use profiler_agent::kernel::allocator;
 use profiler_agent::model::fence;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
-/// What the messages of the BPF programs are filed under: their crate.
-const BPF_PROGRAMS: &str = "profiler_ebpf";
+use profiler_agent::telemetry::log;
 
 fn main() -> ExitCode {
     allocator::prefer_small();
     let cli = Cli::parse();
-    start_log(cli.log_level);
+    // To standard error, since profiles may go to standard output.
+    log::start(cli.log_level.into());
     log_panics();
     match cli.run() {
         Ok(code) => code,
@@ -39,21 +34,6 @@ fn message(error: &anyhow::Error) -> String {
             format!("{said}: {cause}")
         }
     })
-}
-
-/// The log goes to standard error, since profiles may go to standard output. Libraries speak only of
-/// what is wrong: the level is for what the agent and its BPF programs say.
-fn start_log(level: LogLevel) {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let ours = Targets::new()
-        .with_default(LevelFilter::from(level.min(LogLevel::Warn)))
-        .with_target("profiler_agent", LevelFilter::from(level))
-        .with_target(BPF_PROGRAMS, LevelFilter::from(level));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(false);
-    tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
 /// A panic goes to the log like everything else. One on hostile debug information is caught and

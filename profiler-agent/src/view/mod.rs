@@ -14,6 +14,9 @@ use std::path::Path;
 
 use profiler_proto::pprof::Profile;
 
+pub use self::busiest::busiest;
+
+mod busiest;
 mod flamegraph;
 mod folded;
 mod functions;
