@@ -5,9 +5,11 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod output;
+pub mod own_profile;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod top;
 pub mod unwind_info;
 
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ enum Command {
     Record(record::RecordArgs),
     Run(run::RunArgs),
     Report(report::ReportArgs),
+    Top(top::TopArgs),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorArgs),
     UnwindInfo(unwind_info::UnwindInfoArgs),
@@ -80,6 +83,7 @@ impl Cli {
             Command::Record(args) => record::run(args, self.log_level),
             Command::Run(args) => run::run(&args),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+            Command::Top(args) => top::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Config(command) => config::run(&command),
             Command::Doctor(args) => doctor::run(&args),
             Command::UnwindInfo(args) => unwind_info::run(&args).map(|()| ExitCode::SUCCESS),

@@ -74,7 +74,7 @@ fn pick(mut all: Vec<Hot>, limit: usize) -> Vec<Hot> {
     all.retain(|hot| hot.total != Times::default());
     all.sort_by(|a, b| off(b).cmp(&off(a)).then_with(|| a.name.cmp(&b.name)));
     let mut rest = all.split_off(limit.min(all.len()));
-    rest.sort_by(|a, b| by_cpu(a, b));
+    rest.sort_by(by_cpu);
     rest.truncate(limit);
     all.retain(|hot| off(hot) != (0, 0) || on(hot) != (0, 0));
     all.extend(rest.into_iter().filter(|hot| on(hot) != (0, 0)));

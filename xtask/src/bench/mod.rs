@@ -8,14 +8,18 @@
 //! - [`start`]: from exec to the first sample.
 //! - [`tables`]: the unwind tables of the host, from a cold and from a warm start, and all maps.
 //! - [`host`]: the agent itself over a minute, and `perf record` over the same load.
+//! - [`http`]: the endpoint of an agent that runs, under a load that does not wait for answers.
 
 mod host;
+mod http;
 mod observed;
 mod sampling;
 mod start;
 mod stats;
 mod switches;
 mod tables;
+
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use observed::Observed;
@@ -29,8 +33,12 @@ Examples:
   cargo xtask bench                        everything, about 6 minutes
   cargo xtask bench sampling switches      only what runs in the kernel
   cargo xtask bench host --seconds 20
+  cargo xtask bench http --socket /run/profiler-agent/agent.sock
 
 PROFILER_AGENT=FILE measures that binary instead of a fresh release build.";
+
+/// How long each rate is kept up.
+const HTTP_STEP: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,9 +47,13 @@ pub struct Args {
     #[arg(value_enum)]
     cases: Vec<Case>,
 
-    /// How long the case `host` records.
+    /// How long the case `host` records, and `http` lets its agent fill its store.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+
+    /// For the case `http`: the socket of an agent that runs, instead of one that is started for it.
+    #[arg(long)]
+    socket: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +68,8 @@ enum Case {
     Tables,
     /// The agent's own CPU and memory, and a peer's.
     Host,
+    /// The endpoint under load.
+    Http,
 }
 
 /// Measures and prints.
@@ -86,6 +100,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Case::Host) {
         host::measure(args.seconds)?;
+    }
+    if wanted(Case::Http) {
+        let fill = Duration::from_secs(args.seconds);
+        http::measure(args.socket.as_deref(), HTTP_STEP, fill)?;
     }
     Ok(())
 }
