@@ -30,6 +30,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 pub use self::control::{Control, Ended, Handle, Services};
+pub use self::preparer::Unwinding;
 pub use self::recording::{Recording, record};
 pub use self::running::{Line, WindowDone, run};
 pub use self::shares::table_limits;

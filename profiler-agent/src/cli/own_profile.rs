@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use profiler_proto::pprof::encode_gz;
 
+use crate::kernel::allocator;
+
 /// Samples per second of CPU time. A prime, so that it does not beat with work that comes in rounds.
 const FREQUENCY: i32 = 97;
 
@@ -31,6 +33,7 @@ pub async fn by_signal(length: Duration) -> anyhow::Result<Vec<u8>> {
         let packed = encode_gz(&profile)?;
         // The crate's symbolizer would keep all of the debug information for the next time.
         backtrace::clear_symbol_cache();
+        allocator::give_back();
         anyhow::Ok(packed)
     });
     named.await?
@@ -64,11 +67,9 @@ mod tests {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let before = own::read().resident_bytes;
-        let mut profile = Vec::new();
-        for _ in 0..3 {
-            profile = runtime.block_on(by_signal(Duration::from_secs(1))).unwrap();
-            eprintln!("RSS {} MiB -> {} MiB", before >> 20, own::read().resident_bytes >> 20);
-        }
+        let profile = runtime.block_on(by_signal(Duration::from_secs(1))).unwrap();
+        let after = own::read().resident_bytes;
+        eprintln!("resident before {} MiB, after {} MiB", before >> 20, after >> 20);
         stop.store(true, Ordering::Relaxed);
         worker.join().unwrap();
         let profile = decode(&profile).unwrap();

@@ -18,3 +18,11 @@ pub fn prefer_small() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     }
 }
+
+/// Gives all free memory back to the system: after work that took much, and is not done often.
+pub fn give_back() {
+    // SAFETY: it takes the allocator's own locks, so it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -20,6 +20,9 @@ use crate::runtime::native::{Cache, CacheConfig, CacheCounts};
 /// So long the end of a recording waits for the stacks that wait for tables.
 const LAST_STACKS: Duration = Duration::from_secs(1);
 
+/// How often it is looked at what there is.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// What the collector and the threads share.
 #[derive(Debug)]
 pub struct Desk {
@@ -32,9 +35,26 @@ pub struct Desk {
     finished: Mutex<Vec<Finished>>,
     /// What was turned away so far.
     losses: Mutex<Losses>,
+    /// What there was when it was last looked, and when that was.
+    unwinding: Mutex<(Unwinding, Instant)>,
     /// All that was offered is in the kernel's tables.
     settled: Mutex<bool>,
     has_settled: Condvar,
+}
+
+/// What the line holds, for whoever watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwinding {
+    /// Tables in the kernel's memory.
+    pub tables: u64,
+    /// What the kernel has given for them and for lists of mappings, bytes.
+    pub kernel_bytes: u64,
+    /// Processes that have a list.
+    pub processes: u64,
+    /// Tables that the cache on disk had.
+    pub from_disk: u64,
+    /// Tables that were made.
+    pub made: u64,
 }
 
 /// The collector's hand on the line. Dropping it ends the threads.
@@ -64,6 +84,7 @@ impl Desk {
             cache_refused,
             finished: Mutex::default(),
             losses: Mutex::default(),
+            unwinding: Mutex::new((Unwinding::default(), Instant::now())),
             settled: Mutex::new(false),
             has_settled: Condvar::new(),
         }
@@ -79,6 +100,30 @@ impl Desk {
         losses.add("unwind_cache_refused", refused + u64::from(self.cache_refused));
         losses.add("unwind_cache_evicted", evicted);
         losses
+    }
+
+    /// What the line holds, some seconds ago at most.
+    pub fn unwinding(&self) -> Unwinding {
+        lock(&self.unwinding).0
+    }
+
+    /// Looks at what the keeper holds, now and then: processes are asked of the kernel one by one.
+    fn look<K: KernelTables>(&self, keeper: &mut Keeper<K>, now: Instant) {
+        let mut unwinding = lock(&self.unwinding);
+        let (was, at) = *unwinding;
+        if was != Unwinding::default() && now.saturating_duration_since(at) < LOOK {
+            return;
+        }
+        let held = keeper.held(now);
+        let CacheCounts { hits, misses, .. } = self.queue.cached();
+        let new = Unwinding {
+            tables: held.tables as u64,
+            kernel_bytes: held.room.mapped,
+            processes: held.processes as u64,
+            from_disk: hits,
+            made: misses,
+        };
+        *unwinding = (new, now);
     }
 
     fn settle(&self, settled: bool) {
@@ -188,6 +233,7 @@ fn keep<K: KernelTables>(mut keeper: Keeper<K>, desk: &Desk) -> Losses {
         desk.queue.push(keeper.take_jobs());
         lock(&desk.finished).extend(keeper.take_finished());
         *lock(&desk.losses) = desk.losses(keeper.losses());
+        desk.look(&mut keeper, now);
         if !keeper.is_waiting() {
             desk.settle(true);
             if was_told && !std::mem::replace(&mut is_ready, true) {

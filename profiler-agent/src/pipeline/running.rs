@@ -1,6 +1,7 @@
 //! `run`: windows without end. Each is named and encoded on a thread beside the collector, in their
 //! order, and handed over from there.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -11,12 +12,13 @@ use super::collector::{Cutting, Outlet, collect};
 use super::control::Control;
 use super::line::Closed;
 use super::namer::{Naming, offers};
-use super::preparer::Desk;
+use super::preparer::{Desk, Unwinding};
 use super::recording::Recording;
 use super::{Config, RecordError, join, spawn};
 use crate::model::finished::Finished;
+use crate::model::frame::{Frame, Marker};
 use crate::model::losses::Losses;
-use crate::profile::encode;
+use crate::profile::{Window, encode};
 
 /// Windows that may wait to be encoded. What finds no room is lost, and counted.
 const QUEUE: usize = 3;
@@ -55,6 +57,10 @@ pub struct WindowDone {
     pub processes: usize,
     /// How long it took from its end until it was encoded.
     pub took: Duration,
+    /// Stacks that are cut, by the reason's name.
+    pub truncated: Vec<(&'static str, u64)>,
+    /// What there is for unwinding.
+    pub unwinding: Unwinding,
 }
 
 /// Makes windows until the control says stop, and gives each to `each`, on a thread that may take its
@@ -78,7 +84,7 @@ pub fn run(
         let namer = spawn(scope, "name", || naming.serve(config.symbolize.clone(), lists))?;
         let (to_encoder, windows) = sync_channel(QUEUE);
         let (title, losses_before) = (line.scope.clone(), Losses::default());
-        let encoder = Encoder { naming, ending, scope: title, losses_before };
+        let encoder = Encoder { naming, desk, ending, scope: title, losses_before };
         let encoder = spawn(scope, "encode", move || encoder.serve(windows, each))?;
         let mut outlet = Encoding { to_encoder, ending };
         let excluded = line.excluded.clone();
@@ -118,6 +124,7 @@ impl Outlet for Encoding<'_> {
 /// The encoder's thread.
 struct Encoder<'a> {
     naming: &'a Naming,
+    desk: &'a Desk,
     ending: &'a AtomicBool,
     scope: String,
     /// What the namer had turned away when the last window was encoded.
@@ -159,6 +166,24 @@ impl Encoder<'_> {
             losses: recording.losses,
             processes: recording.processes,
             took,
+            truncated: truncated(&recording.window),
+            unwinding: self.desk.unwinding(),
         })
     }
+}
+
+/// Stacks that are cut, by the reason's name.
+fn truncated(window: &Window) -> Vec<(&'static str, u64)> {
+    let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for sample in window.samples() {
+        for frame in sample.stack.iter() {
+            let (Frame::Truncated { end, .. }
+            | Frame::Marker(Marker::UserTruncated(end) | Marker::KernelTruncated(end))) = frame
+            else {
+                continue;
+            };
+            *reasons.entry(end.name()).or_default() += sample.tally.count;
+        }
+    }
+    reasons.into_iter().collect()
 }

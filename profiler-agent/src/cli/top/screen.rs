@@ -187,10 +187,13 @@ mod tests {
         assert_eq!(lines[0], "profiler-agent top   service redis");
         assert!(lines[1].contains("0.75 of 8 CPUs"), "{lines:#?}");
         assert!(lines[2].contains("q: leave"), "{lines:#?}");
-        let find = |text: &str| lines.iter().position(|line| line.contains(text));
-        assert!(find("service") < find("redis") && find("redis") < find("function"), "{lines:#?}");
-        assert!(find("function") < find("dictFind"), "{lines:#?}");
-        assert!(lines[find("dictFind").unwrap()].contains("0.45"), "{lines:#?}");
+        let find = |text: &str| lines.iter().position(|line| line.ends_with(text));
+        assert!(
+            find(" service") < find("0.10 redis") && find("0.10 redis") < find(" function"),
+            "{lines:#?}"
+        );
+        assert!(find(" function") < find("redis-server"), "{lines:#?}");
+        assert!(lines[find("redis-server").unwrap()].contains("0.45"), "{lines:#?}");
     }
 
     #[test]

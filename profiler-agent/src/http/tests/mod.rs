@@ -3,6 +3,7 @@
 mod bounds;
 mod fake;
 mod paths;
+mod pprof;
 mod stopping;
 mod tls;
 
