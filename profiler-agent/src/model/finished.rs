@@ -21,17 +21,3 @@ impl Finished {
         self.start_unix_ns.saturating_add(self.duration_ns)
     }
 }
-
-/// A stretch of time, from its begin until just before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Its begin (Unix time, ns).
-    pub from_unix_ns: u64,
-    /// Its end (Unix time, ns).
-    pub to_unix_ns: u64,
-}
-
-impl Span {
-    /// All time.
-    pub const ALL: Self = Self { from_unix_ns: 0, to_unix_ns: u64::MAX };
-}

@@ -27,6 +27,9 @@ pub struct Range {
 }
 
 impl Range {
+    /// All time.
+    pub const ALL: Self = Self { from_unix_ns: 0, to_unix_ns: u64::MAX };
+
     /// How long it is, ns; 0 where it ends before it begins.
     pub fn length_ns(self) -> u64 {
         self.to_unix_ns.saturating_sub(self.from_unix_ns)

@@ -2,10 +2,12 @@
 //!
 //! - [`off_cpu`] pairs the moments at which a thread left and came back into blocked time.
 //! - [`window`] adds up samples and blocked time by thread and stack; nothing that is added is lost.
+//! - [`merge`] makes one profile of many windows.
 //! - [`encode`] turns a window and the names of its frames into a `Profile`, with what [`meta`] says
 //!   of the recording.
 
 pub mod encode;
+pub mod merge;
 pub mod meta;
 pub mod off_cpu;
 mod share;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::cursors::{Cursor, Mark, Outcome};
 use super::status::{Counters, SinkStatus, Status};
 use super::{MAX_WAITING, MAX_WAITING_BYTES};
-use crate::model::finished::{Finished, Span};
+use crate::model::finished::Finished;
+use crate::model::query::Range;
 
 /// One window of the store, without its profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +27,9 @@ impl Info {
         self.start_unix_ns.saturating_add(self.duration_ns)
     }
 
-    /// Whether any of it lies in a span.
-    pub fn overlaps(&self, span: Span) -> bool {
-        self.start_unix_ns < span.to_unix_ns && self.end_unix_ns() > span.from_unix_ns
+    /// Whether any of it lies in a stretch of time.
+    pub fn is_in(&self, range: Range) -> bool {
+        range.meets(self.start_unix_ns, self.duration_ns)
     }
 }
 
@@ -238,10 +239,10 @@ impl Index {
         self.windows.get(&id).map(|entry| entry.place.clone())
     }
 
-    /// The windows of a span, oldest first.
-    pub(super) fn infos(&self, span: Span) -> Vec<Info> {
+    /// The windows of a stretch of time, oldest first.
+    pub(super) fn infos(&self, range: Range) -> Vec<Info> {
         let mut infos: Vec<Info> =
-            self.windows.values().map(|e| e.info).filter(|info| info.overlaps(span)).collect();
+            self.windows.values().map(|e| e.info).filter(|info| info.is_in(range)).collect();
         infos.sort_by_key(|info| (info.start_unix_ns, info.id));
         infos
     }
@@ -287,20 +288,26 @@ impl Index {
         self.windows.keys().next().copied().unwrap_or(self.last_id)
     }
 
+    /// How a sink does; one that is not known has nothing to do.
+    pub(super) fn sink(&self, name: &str) -> SinkStatus {
+        let Some(sink) = self.sinks.get(name) else { return SinkStatus::default() };
+        let pending = || sink.pending.iter().filter_map(|id| self.windows.get(id)).map(|e| e.info);
+        let oldest = pending().min_by_key(|info| info.start_unix_ns);
+        SinkStatus {
+            pending: sink.pending.len() as u64,
+            oldest_pending_unix_ns: oldest.map(|info| info.start_unix_ns),
+            oldest_pending_end_unix_ns: oldest.map(|info| info.end_unix_ns()),
+            delivered: sink.delivered,
+            refused: sink.refused,
+            evicted_unshipped: sink.evicted_unshipped,
+        }
+    }
+
     pub(super) fn status(&self, max_bytes: u64) -> Status {
         let starts = |ids: &mut dyn Iterator<Item = &u64>| {
             ids.filter_map(|id| self.windows.get(id)).map(|e| e.info.start_unix_ns).min()
         };
-        let sinks = self.sinks.iter().map(|(name, sink)| {
-            let status = SinkStatus {
-                pending: sink.pending.len() as u64,
-                oldest_pending_unix_ns: starts(&mut sink.pending.iter()),
-                delivered: sink.delivered,
-                refused: sink.refused,
-                evicted_unshipped: sink.evicted_unshipped,
-            };
-            (name.clone(), status)
-        });
+        let sinks = self.sinks.keys().map(|name| (name.clone(), self.sink(name)));
         Status {
             windows: self.windows.len() as u64,
             bytes: self.on_disk.0,

@@ -9,7 +9,8 @@ use super::disk::{Open, segments_in};
 use super::error::{FileError, StoreError};
 use super::files;
 use super::index::Info;
-use crate::model::finished::{Finished, Span};
+use crate::model::finished::Finished;
+use crate::model::query::Range;
 
 /// How often a segment is tried whose writer is at work on it.
 const TRIES: usize = 3;
@@ -72,10 +73,10 @@ impl Reader {
         }
     }
 
-    /// The windows that lie in a span, at least in part, oldest first.
-    pub fn infos(&self, span: Span) -> Vec<Info> {
+    /// The windows that lie in a stretch of time, at least in part, oldest first.
+    pub fn infos(&self, range: Range) -> Vec<Info> {
         let all = self.windows.values().map(|(info, _)| *info);
-        let mut infos: Vec<Info> = all.filter(|info| info.overlaps(span)).collect();
+        let mut infos: Vec<Info> = all.filter(|info| info.is_in(range)).collect();
         infos.sort_by_key(|info| (info.start_unix_ns, info.id));
         infos
     }

@@ -12,9 +12,10 @@ use super::disk::{Disk, Limits, Open, SetAside};
 use super::error::{FileError, StoreError};
 use super::files;
 use super::index::{Index, Info, Place};
-use super::status::Status;
+use super::status::{SinkStatus, Status};
 use super::{Config, MIN_BYTES};
-use crate::model::finished::{Finished, Span};
+use crate::model::finished::Finished;
+use crate::model::query::Range;
 
 /// The flight recorder. See the [module](super).
 #[derive(Debug)]
@@ -184,15 +185,20 @@ impl Store {
         }
     }
 
-    /// The windows that lie in a span, at least in part, oldest first.
-    pub fn infos(&self, span: Span) -> Vec<Info> {
-        self.index().infos(span)
+    /// The windows that lie in a stretch of time, at least in part, oldest first.
+    pub fn infos(&self, range: Range) -> Vec<Info> {
+        self.index().infos(range)
     }
 
     /// How the store does.
     pub fn status(&self) -> Status {
         let max_bytes = lock(&self.limits).bytes;
         self.index().status(max_bytes)
+    }
+
+    /// How one sink does.
+    pub fn sink(&self, name: &str) -> SinkStatus {
+        self.index().sink(name)
     }
 
     /// Changes how much is kept, from the next window on.

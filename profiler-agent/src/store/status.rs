@@ -62,6 +62,8 @@ pub struct SinkStatus {
     pub pending: u64,
     /// Begin of the oldest of them (Unix time, ns).
     pub oldest_pending_unix_ns: Option<u64>,
+    /// End of the oldest of them (Unix time, ns).
+    pub oldest_pending_end_unix_ns: Option<u64>,
     /// Windows that it took.
     pub delivered: u64,
     /// Windows that it refused for good.

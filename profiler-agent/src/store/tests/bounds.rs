@@ -28,7 +28,7 @@ fn the_budget_is_kept_and_what_goes_unshipped_is_counted() {
     assert_eq!(status.sinks["down"].evicted_unshipped, 300 - kept);
     assert_eq!(status.sinks["down"].pending, kept);
     assert_eq!(status.sinks["up"].evicted_unshipped, 0);
-    assert_eq!(store.infos(Span::ALL)[0].start_unix_ns, (301 - kept) * LENGTH, "the oldest went");
+    assert_eq!(store.infos(Range::ALL)[0].start_unix_ns, (301 - kept) * LENGTH, "the oldest went");
     drop(store);
     assert_eq!(open(&config).status().windows, kept);
 }

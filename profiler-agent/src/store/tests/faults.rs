@@ -103,7 +103,7 @@ fn a_torn_end_costs_the_window_in_progress_at_most() {
     fs::create_dir_all(&other.path).unwrap();
     fs::write(other.path.join(segment.file_name().unwrap()), torn).unwrap();
     let store = open(&other);
-    assert_eq!(ids(&store.infos(Span::ALL)), first);
+    assert_eq!(ids(&store.infos(Range::ALL)), first);
     for (number, id) in (0..).zip(first) {
         assert_eq!(store.window(id).unwrap(), Some(window(number, 100_000)));
     }
@@ -128,7 +128,7 @@ fn a_segment_that_is_cut_or_garbled_never_stops_the_agent() {
                 let (store, opening) = Store::open(&config).unwrap();
                 assert_eq!(opening.degraded, None);
                 let mut right = 0;
-                for info in store.infos(Span::ALL) {
+                for info in store.infos(Range::ALL) {
                     if let Some(found) = store.window(info.id).unwrap() {
                         assert_eq!(found, window(found.start_unix_ns / LENGTH - 1, 150_000));
                         right += 1;

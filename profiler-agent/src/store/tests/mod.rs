@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::finished::{Finished, Span};
+use crate::model::finished::Finished;
+use crate::model::query::Range;
 
 /// Length of a window, ns.
 const LENGTH: u64 = 10_000_000_000;
@@ -56,11 +57,11 @@ fn windows_are_found_again_by_number_and_time_also_after_a_restart() {
     let store = open(&config);
     let numbers: Vec<_> = windows.iter().map(|window| store.put(window)).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b));
-    let check = |infos: &dyn Fn(Span) -> Vec<Info>, read: &dyn Fn(u64) -> Option<Finished>| {
-        assert_eq!(ids(&infos(Span::ALL)), numbers);
-        let span = Span { from_unix_ns: 3 * LENGTH, to_unix_ns: 5 * LENGTH };
+    let check = |infos: &dyn Fn(Range) -> Vec<Info>, read: &dyn Fn(u64) -> Option<Finished>| {
+        assert_eq!(ids(&infos(Range::ALL)), numbers);
+        let range = Range { from_unix_ns: 3 * LENGTH, to_unix_ns: 5 * LENGTH };
         assert_eq!(
-            ids(&infos(span)),
+            ids(&infos(range)),
             numbers[2..4],
             "windows from their begin to before their end"
         );
@@ -69,17 +70,17 @@ fn windows_are_found_again_by_number_and_time_also_after_a_restart() {
         }
         assert_eq!(read(1), None);
     };
-    check(&|span| store.infos(span), &|id| store.window(id).unwrap());
+    check(&|range| store.infos(range), &|id| store.window(id).unwrap());
     let status = store.status();
     assert_eq!((status.windows, status.counters.written, status.waiting), (20, 20, 0));
     assert!(status.bytes > 3_000_000 && status.bytes < 4_500_000, "{status:?}");
     drop(store);
     let reader = Reader::open(&config.path).unwrap();
-    check(&|span| reader.infos(span), &|id| reader.window(id).unwrap());
+    check(&|range| reader.infos(range), &|id| reader.window(id).unwrap());
     let store = open(&config);
-    check(&|span| store.infos(span), &|id| store.window(id).unwrap());
+    check(&|range| store.infos(range), &|id| store.window(id).unwrap());
     assert!(store.put(&window(20, 5)) > numbers[19]);
-    assert_eq!(store.infos(Span::ALL).len(), 21);
+    assert_eq!(store.infos(Range::ALL).len(), 21);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn a_clock_that_goes_back_takes_no_number_twice() {
     let late = store.put(&window(100, 10));
     let early = store.put(&window(5, 10));
     assert_eq!(early, late + 1);
-    assert_eq!(ids(&store.infos(Span::ALL)), [early, late], "by time");
+    assert_eq!(ids(&store.infos(Range::ALL)), [early, late], "by time");
     assert_eq!(ids(&store.pending("a", 9)), [early, late], "the one that came last first");
 }
 
@@ -103,7 +104,7 @@ fn a_reader_needs_no_lock_and_sees_what_a_writer_has_written() {
         let reader = Reader::open(&config.path).unwrap();
         assert_eq!(reader.problems(), Vec::<String>::new());
         assert_eq!(reader.window(id).unwrap(), Some(window(number, 100_000)));
-        assert_eq!(reader.infos(Span::ALL).len() as u64, number + 1);
+        assert_eq!(reader.infos(Range::ALL).len() as u64, number + 1);
     }
     let missing = Reader::open(directory.path()).unwrap_err().to_string();
     assert!(missing.contains("there is no store"), "{missing}");
