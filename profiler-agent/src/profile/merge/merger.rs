@@ -58,7 +58,14 @@ impl Merger {
     /// # Errors
     /// Where it is no window; it is left out as a whole.
     pub fn add(&mut self, window: &[u8]) -> Result<(), MergeError> {
-        let profile = Borrowed::read(self.unpacker.unpack(window)?)?;
+        let mut unpacker = std::mem::take(&mut self.unpacker);
+        let added = self.add_message(unpacker.unpack(window)?);
+        self.unpacker = unpacker;
+        added
+    }
+
+    fn add_message(&mut self, message: &[u8]) -> Result<(), MergeError> {
+        let profile = Borrowed::read(message)?;
         let wanted =
             Window::new(&profile, &mut self.tables, &self.filter, self.limits).samples()?;
         for Wanted { stack, labels, values } in wanted {

@@ -94,7 +94,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn string(&mut self, text: &str) -> u32 {
-        intern(&mut self.strings, text, Box::from)
+        intern(&mut self.strings, text)
     }
 
     pub(super) fn mapping(&mut self, key: MappingKey, has: Has) -> u32 {
@@ -109,7 +109,7 @@ impl Tables {
     }
 
     pub(super) fn lines(&mut self, lines: &[LineKey]) -> u32 {
-        intern(&mut self.lines, lines, Box::from)
+        intern(&mut self.lines, lines)
     }
 
     pub(super) fn location(&mut self, key: LocationKey) -> u32 {
@@ -117,7 +117,7 @@ impl Tables {
     }
 
     pub(super) fn labels(&mut self, labels: &[LabelKey]) -> u32 {
-        intern(&mut self.labels, labels, Box::from)
+        intern(&mut self.labels, labels)
     }
 
     /// The number of a stack; `None` where it is new and there is no room for it.
@@ -129,7 +129,7 @@ impl Tables {
             return None;
         }
         self.frames = self.frames.saturating_add(locations.len());
-        Some(number(self.stacks.insert_full(Box::from(locations)).0))
+        Some(number(self.stacks.insert_full(locations.into()).0))
     }
 
     /// Adds to a sample; without a stack, or without room, to the one that says so. Says whether it had
@@ -173,19 +173,19 @@ impl Tables {
             self.function(FunctionKey { name, system_name: name, filename: empty, start_line: 0 });
         let lines = self.lines(&[(function, 0)]);
         let location = self.location(LocationKey { mapping, address: 0, is_folded: false, lines });
-        (number(self.stacks.insert_full(Box::from([location])).0), self.labels(&[]))
+        (number(self.stacks.insert_full([location].into()).0), self.labels(&[]))
     }
 }
 
 /// The number of something that is copied only when it is new.
-fn intern<Q, T, S>(set: &mut IndexSet<T, S>, wanted: &Q, make: impl FnOnce(&Q) -> T) -> u32
+fn intern<Q, T, S>(set: &mut IndexSet<T, S>, wanted: &Q) -> u32
 where
     Q: Hash + Equivalent<T> + ?Sized,
-    T: Hash + Eq,
+    T: Hash + Eq + for<'q> From<&'q Q>,
     S: BuildHasher,
 {
     let known = set.get_index_of(wanted);
-    number(known.unwrap_or_else(|| set.insert_full(make(wanted)).0))
+    number(known.unwrap_or_else(|| set.insert_full(T::from(wanted)).0))
 }
 
 /// Limits keep every table far below this.
