@@ -173,7 +173,7 @@ impl Collector<'_> {
         let span = self.windows.end(now);
         for asked in self.asked.drain(..) {
             // Nobody waits any more: so be it.
-            let _ = asked.send(now.unix_at(at_ns));
+            let _ = asked.send(self.windows.start_unix_ns());
         }
         let mut batch = Vec::new();
         let threads = if self.off_cpu { self.session.threads(&mut batch)? } else { Vec::new() };

@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use super::Progress;
 use crate::process::service::Rules;
 
-/// A wish. Whoever asked for a cut is told when it was (Unix time, ns).
+/// A wish. Whoever asked for a cut is told when the window after it begins (Unix time, ns).
 #[derive(Debug)]
 pub(super) enum Command {
     /// End the window now, and begin the next.
@@ -53,8 +53,8 @@ impl Control {
 }
 
 impl Handle {
-    /// Ends the running window about now, so that what follows is a window of its own. Answers when it
-    /// ended (Unix time, ns), before it is handed over. Several that ask at once share one end.
+    /// Ends the running window about now, so that what follows is a window of its own. Answers when the
+    /// next one begins (Unix time, ns), before this one is handed over. Several that ask at once share one end.
     ///
     /// # Errors
     /// Where the recording has ended.

@@ -93,6 +93,11 @@ impl Windows {
         self.regular_end_ns.min(self.wanted_end_ns)
     }
 
+    /// When this window began (Unix time, ns).
+    pub fn start_unix_ns(&self) -> u64 {
+        self.start_unix_ns
+    }
+
     /// Asks for an end at this moment, which must not be past; it may be a little later.
     pub fn end_soon(&mut self, at_ns: u64) {
         let earliest = self.began_ns.saturating_add(SHORTEST_NS);

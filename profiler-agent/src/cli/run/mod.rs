@@ -9,6 +9,10 @@
 //! says when it is over. The end has an order: the pipeline ends its last window, the store has it,
 //! sinks get five seconds, and what listens is closed.
 
+mod answers;
+mod endpoint;
+mod hottest;
+mod metrics;
 mod recorder;
 mod signals;
 mod sinks;
@@ -21,13 +25,20 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing_subscriber::filter::LevelFilter;
 
+use self::answers::Desk;
+use self::endpoint::Endpoint;
+use self::metrics::Numbers;
 use self::recorder::Recorder;
 use self::signals::{Signals, Wish};
 use self::sinks::Sinks;
 use super::config::ConfigArgs;
 use crate::config::Settings;
-use crate::pipeline::{self, Control, Handle, Progress, RecordError};
+use crate::config::settings::{Log, LogLevel};
+use crate::http::Counts;
+use crate::pipeline::{self, Control, Progress, RecordError};
+use crate::telemetry::{self, log::Form};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +62,7 @@ pub struct RunArgs {
 /// For the user: what cannot be done, and the way out.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
+    log_as(&config.settings.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -64,6 +76,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     ended
 }
 
+/// Logs as the settings say.
+fn log_as(log: &Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    telemetry::log::change(if log.json { Form::Json } else { Form::Text }, level);
+}
+
 /// The agent at work.
 struct Agent {
     recorder: Arc<Recorder>,
@@ -71,14 +95,13 @@ struct Agent {
     pipeline: JoinHandle<Result<(), RecordError>>,
     stop: watch::Sender<bool>,
     progress: watch::Receiver<Progress>,
-    #[expect(dead_code, reason = "who asks for cuts comes next")]
-    handle: Handle,
+    endpoint: Option<Endpoint>,
 }
 
 impl Agent {
     async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::take()?;
-        let mut agent = Self::start(&settings)?;
+        let mut agent = Self::start(&settings).await?;
         let ended = agent.watch(&mut signals).await;
         let stopped = tokio::select! {
             stopped = agent.stop(ended.is_none()) => stopped,
@@ -91,18 +114,32 @@ impl Agent {
     }
 
     /// Opens what can be refused, and starts the pipeline.
-    fn start(settings: &Settings) -> anyhow::Result<Self> {
+    async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let line = settings.line();
         let recorder = Arc::new(Recorder::open(settings)?);
         let sinks = Arc::new(Sinks::start(settings, &recorder)?);
         let (stop, stopped) = watch::channel(false);
         let (shown, progress) = watch::channel(Progress::default());
         let (mut control, handle) = Control::new(stopped, shown);
+        let counts = Arc::<Counts>::default();
+        let numbers = Arc::new(Numbers {
+            agent: telemetry::Agent::default(),
+            recorder: Arc::clone(&recorder),
+            sinks: Arc::clone(&sinks),
+            http: Arc::clone(&counts),
+            progress: progress.clone(),
+        });
+        numbers.expect(settings);
+        let desk = Desk { recorder: Arc::clone(&recorder), handle, numbers: Arc::clone(&numbers) };
+        let endpoint = Endpoint::open(&settings.http, Arc::new(desk), counts).await?;
         let keeper = Arc::clone(&recorder);
         let pipeline = tokio::task::spawn_blocking(move || {
-            pipeline::run(&line, &mut control, |window| keeper.take(&window))
+            pipeline::run(&line, &mut control, |window| {
+                keeper.take(&window);
+                numbers.window(&window);
+            })
         });
-        Ok(Self { recorder, sinks, pipeline, stop, progress, handle })
+        Ok(Self { recorder, sinks, pipeline, stop, progress, endpoint: Some(endpoint) })
     }
 
     /// Waits until it is over: `None` where it was told to end, else how the pipeline ended.
@@ -117,7 +154,10 @@ impl Agent {
                 wish = signals.next() => match wish {
                     Wish::End => return None,
                 },
-                _ = tick.tick() => self.recorder.tend(),
+                _ = tick.tick() => {
+                    self.recorder.tend();
+                    telemetry::log::tell_repeats();
+                }
                 _ = newest.changed() => self.sinks.wake(),
                 attached = self.progress.wait_for(|p| p.attached), if !ready => {
                     // Where it never is, the pipeline tells why.
@@ -136,6 +176,9 @@ impl Agent {
         let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
         self.sinks.wake();
         self.sinks.stop(GRACE).await;
+        if let Some(endpoint) = self.endpoint.take() {
+            endpoint.close().await;
+        }
         self.recorder.log_end();
         ended
     }

@@ -38,7 +38,6 @@ impl Sinks {
     }
 
     /// How each does.
-    #[expect(dead_code, reason = "metrics ask for it")]
     pub(super) fn statuses(&self) -> Vec<Status> {
         self.lock().iter().map(|(_, sink)| sink.status()).collect()
     }

@@ -1,0 +1,219 @@
+//! What the endpoint answers with: the running agent, its store, its numbers.
+//!
+//! A live profile is what the windows of its time hold: the window that runs is ended when the profile
+//! begins and when it ends, so that windows fit it exactly, and they are merged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use profiler_proto::pprof::{Profile, encode_gz};
+use tokio::time::timeout;
+
+use super::hottest;
+use super::metrics::Numbers;
+use super::recorder::Recorder;
+use crate::cli::own_profile;
+use crate::http::{
+    Answering, Answers, BurstAsk, BurstStarted, Document, ProfileAsk, QueryAsk, Refusal, TopAsk,
+};
+use crate::model::hottest::Hottest;
+use crate::model::query::{Filter, Range};
+use crate::pipeline::{Ended, Handle};
+use crate::profile::merge::{Job, Limits, merge};
+use crate::store::Info;
+use crate::view::{self, Format, Options, Root};
+
+/// So long a window may take from its end into the store, before a question gives up.
+const HAND_OVER: Duration = Duration::from_secs(20);
+
+/// Threads that merge.
+const THREADS: usize = 2;
+
+/// The agent, for those who ask.
+pub(super) struct Desk {
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) handle: Handle,
+    pub(super) numbers: Arc<Numbers>,
+}
+
+impl Answers for Desk {
+    fn profile(&self, ask: ProfileAsk) -> Answering<'_, Bytes> {
+        Box::pin(async move {
+            let range = self.watch(ask.length).await?;
+            let deadline = Instant::now() + HAND_OVER;
+            let profile = self.merged(Picked::Whole(range), ask.filter, deadline).await?;
+            packed(&profile)
+        })
+    }
+
+    fn own_profile(&self, length: Duration) -> Answering<'_, Bytes> {
+        Box::pin(async move {
+            let profile = own_profile::by_signal(length).await;
+            profile.map(Bytes::from).map_err(|error| Refusal::Failed(format!("{error:#}")))
+        })
+    }
+
+    fn query(&self, ask: QueryAsk) -> Answering<'_, Document> {
+        Box::pin(async move {
+            let QueryAsk { range, filter, format, limit, deadline } = ask;
+            let Some(format) = Format::from_name(&format) else {
+                let names: Vec<_> = Format::names().collect();
+                let why = format!("there is no format {format:?}; there are {}", names.join(", "));
+                return Err(Refusal::Bad(why));
+            };
+            let profile = self.merged(Picked::Touched(range), filter, deadline).await?;
+            let options = Options { root: Some(Root::Process), top: limit, ..Options::default() };
+            blocking(move || draw(format, &profile, &options)).await
+        })
+    }
+
+    fn top(&self, ask: TopAsk) -> Answering<'_, Hottest> {
+        Box::pin(async move {
+            let picked = match ask.length {
+                Duration::ZERO => self.newest()?,
+                length => Picked::Whole(self.watch(length).await?),
+            };
+            let deadline = Instant::now() + HAND_OVER;
+            let profile = self.merged(picked, ask.filter, deadline).await?;
+            blocking(move || Ok(hottest::of(&profile, picked.range(), ask.limit))).await
+        })
+    }
+
+    fn burst(&self, _ask: BurstAsk) -> Answering<'_, BurstStarted> {
+        Box::pin(async { Err(Refusal::Conflict("this agent samples at one rate".to_owned())) })
+    }
+
+    fn metrics(&self) -> String {
+        self.numbers.render()
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        self.numbers.not_ready()
+    }
+}
+
+/// Which windows are asked for.
+#[derive(Clone, Copy, Debug)]
+enum Picked {
+    /// Those that begin in this time: it was cut for them.
+    Whole(Range),
+    /// Those that have a part in it.
+    Touched(Range),
+}
+
+impl Picked {
+    fn range(self) -> Range {
+        match self {
+            Self::Whole(range) | Self::Touched(range) => range,
+        }
+    }
+
+    fn takes(self, info: &Info) -> bool {
+        match self {
+            Self::Whole(Range { from_unix_ns, to_unix_ns }) => {
+                (from_unix_ns..to_unix_ns).contains(&info.start_unix_ns)
+            }
+            Self::Touched(_) => true,
+        }
+    }
+}
+
+impl Desk {
+    /// Waits for so long, and gives the time of the windows that hold exactly that.
+    async fn watch(&self, length: Duration) -> Result<Range, Refusal> {
+        let ended = |_: Ended| busy("the agent is ending", Duration::from_secs(10));
+        let from_unix_ns = self.handle.cut().await.map_err(ended)?;
+        tokio::time::sleep(length).await;
+        let mut newest = self.recorder.newest();
+        let to_unix_ns = self.handle.cut().await.map_err(ended)?;
+        if to_unix_ns <= from_unix_ns {
+            let why = "the clock of the host was set back meanwhile; ask again";
+            return Err(Refusal::Failed(why.to_owned()));
+        }
+        let there =
+            newest.wait_for(|(_, end)| end.abs_diff(to_unix_ns) < 1_000_000 || *end > to_unix_ns);
+        match timeout(HAND_OVER, there).await {
+            Ok(_) => Ok(Range { from_unix_ns, to_unix_ns }),
+            Err(_) => {
+                Err(Refusal::TooLong("windows are not encoded in time; ask again".to_owned()))
+            }
+        }
+    }
+
+    /// The newest window.
+    fn newest(&self) -> Result<Picked, Refusal> {
+        let newest = self.recorder.store().infos(Range::ALL).pop();
+        let Some(info) = newest else {
+            return Err(busy("no window is finished yet", Duration::from_secs(10)));
+        };
+        let from_unix_ns = info.start_unix_ns;
+        let to_unix_ns = info.end_unix_ns().max(from_unix_ns + 1);
+        Ok(Picked::Whole(Range { from_unix_ns, to_unix_ns }))
+    }
+
+    /// Windows as one profile.
+    async fn merged(
+        &self,
+        picked: Picked,
+        filter: Filter,
+        deadline: Instant,
+    ) -> Result<Profile, Refusal> {
+        let recorder = Arc::clone(&self.recorder);
+        blocking(move || {
+            let mut infos = recorder.store().infos(picked.range());
+            infos.retain(|info| picked.takes(info));
+            if infos.is_empty() {
+                return Err(Refusal::Missing("the store has no window of that time".to_owned()));
+            }
+            let job = Job {
+                filter,
+                limits: Limits::default(),
+                threads: THREADS,
+                deadline: Some(deadline),
+            };
+            let too_late = || Refusal::TooLong("it takes too long; ask for less time".to_owned());
+            let read = |info: &Info| {
+                let window = recorder.store().window(info.id);
+                let failed = |error| Refusal::Failed(format!("the store: {error}"));
+                Ok(window.map_err(failed)?.map(|window| window.profile))
+            };
+            let ended = merge(&infos, &job, too_late, read)?;
+            for problem in &ended.unreadable {
+                tracing::warn!(problem, "a window cannot be merged");
+            }
+            Ok(ended.merged.profile)
+        })
+        .await
+    }
+}
+
+fn busy(why: &str, after: Duration) -> Refusal {
+    Refusal::Busy { why: why.to_owned(), after }
+}
+
+fn packed(profile: &Profile) -> Result<Bytes, Refusal> {
+    let packed = encode_gz(profile).map_err(|error| Refusal::Failed(error.to_string()))?;
+    Ok(packed.into())
+}
+
+fn draw(format: Format, profile: &Profile, options: &Options) -> Result<Document, Refusal> {
+    let content_type = match format {
+        Format::Svg => "image/svg+xml",
+        Format::Pprof => "application/octet-stream",
+        Format::Folded | Format::Text => "text/plain; charset=utf-8",
+    };
+    let mut bytes = Vec::new();
+    match view::render(format, profile, options, &mut bytes) {
+        Ok(()) => Ok(Document { content_type, bytes: bytes.into() }),
+        Err(error) => Err(Refusal::Missing(error.to_string())),
+    }
+}
+
+/// Works on a thread that may take its time.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Refusal::Failed(format!("the agent failed at it: {error}"))))
+}

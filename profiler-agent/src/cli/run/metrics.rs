@@ -1,0 +1,104 @@
+//! The agent's numbers: what each stage counts, brought together when somebody asks.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use profiler_common::counter::Counter;
+use tokio::sync::watch;
+
+use super::recorder::Recorder;
+use super::sinks::Sinks;
+use crate::config::Settings;
+use crate::export::Status;
+use crate::http::{Counts, Refused};
+use crate::pipeline::{Progress, WindowDone};
+use crate::store;
+use crate::telemetry::{Agent, Metric};
+
+/// All numbers.
+pub(super) struct Numbers {
+    pub(super) agent: Agent,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) http: Arc<Counts>,
+    pub(super) progress: watch::Receiver<Progress>,
+}
+
+impl Numbers {
+    /// Shows what may happen at zero, so that the first of it is seen as a change.
+    pub(super) fn expect(&self, settings: &Settings) {
+        self.agent.expect_losses(Counter::ALL.iter().map(|counter| counter.name()));
+        settings.sinks.iter().for_each(|sink| self.agent.expect_sink(&sink.name));
+    }
+
+    /// Counts a window that was put into the store.
+    pub(super) fn window(&self, window: &WindowDone) {
+        let agent = &self.agent;
+        agent.add_of(Metric::Samples, "on-cpu", window.samples);
+        agent.add_of(Metric::Samples, "off-cpu", window.blocks);
+        agent.add_losses(&window.losses);
+        agent.add(Metric::WindowSize, window.finished.profile.len() as u64);
+        agent.set(Metric::Processes, window.processes as f64);
+        let late = since(window.finished.end_unix_ns());
+        agent.set(Metric::WindowDelay, late);
+    }
+
+    /// The exposition.
+    pub(super) fn render(&self) -> String {
+        let agent = &self.agent;
+        self.read_store(&self.recorder.store().status());
+        self.sinks.statuses().iter().for_each(|status| self.read_sink(status));
+        agent.reach(Metric::Requests, self.http.requests());
+        for why in Refused::ALL {
+            agent.reach_of(Metric::RequestsRefused, why.name(), self.http.refused(why));
+        }
+        agent.render()
+    }
+
+    /// What keeps the agent from being ready.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let attached = self.progress.borrow().attached;
+        if attached { Vec::new() } else { vec!["the kernel side is not attached yet".to_owned()] }
+    }
+
+    fn read_store(&self, status: &store::Status) {
+        let agent = &self.agent;
+        let counters = &status.counters;
+        agent.reach(Metric::WindowsWritten, counters.written);
+        agent.reach(Metric::WindowsFailed, counters.write_errors);
+        agent.reach(Metric::WindowsLost, counters.dropped);
+        agent.reach(Metric::StoreEvicted, counters.evicted);
+        agent.set(Metric::StoreSize, status.bytes as f64);
+        agent.set(Metric::StoreWindows, status.windows as f64);
+        agent.set(Metric::StoreOldest, status.oldest_unix_ns.map_or(0.0, since));
+        agent.set(Metric::StoreDegraded, f64::from(u8::from(status.degraded.is_some())));
+        for (sink, status) in &status.sinks {
+            agent.reach_of(Metric::StoreEvictedUnshipped, sink, status.evicted_unshipped);
+            agent.set_of(Metric::SinkPending, sink, status.pending as f64);
+            let oldest = status.oldest_pending_unix_ns.map_or(0.0, since);
+            agent.set_of(Metric::SinkOldest, sink, oldest);
+        }
+    }
+
+    fn read_sink(&self, status: &Status) {
+        let sink = status.name.as_str();
+        for (metric, total) in [
+            (Metric::SinkShipped, status.shipped),
+            (Metric::SinkShippedSize, status.bytes),
+            (Metric::SinkRetried, status.retried),
+            (Metric::SinkRefused, status.refused.saturating_sub(status.too_old)),
+            (Metric::SinkExpired, status.too_old),
+            (Metric::SinkSentTwice, status.sent_again),
+        ] {
+            self.agent.reach_of(metric, sink, total);
+        }
+        self.agent.set_of(Metric::SinkInFlight, sink, status.in_flight as f64);
+    }
+}
+
+/// Time since a moment (Unix time, ns), seconds.
+fn since(unix_ns: u64) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    now.saturating_sub(unix_ns) as f64 / 1e9
+}
