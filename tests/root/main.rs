@@ -31,3 +31,4 @@ mod unwind_budget;
 mod unwind_cache;
 mod wall;
 mod whole;
+mod windows;

@@ -43,6 +43,12 @@ impl Numbers {
         agent.set(Metric::WindowDelay, late);
     }
 
+    /// Counts a window that found no room to wait for the disk.
+    pub(super) fn window_lost(&self) {
+        tracing::error!("a window is lost: the disk is slow, and too many wait for it");
+        self.agent.add_of(Metric::TurnedAway, "windows_lost_store_busy", 1);
+    }
+
     /// The exposition.
     pub(super) fn render(&self) -> String {
         let agent = &self.agent;

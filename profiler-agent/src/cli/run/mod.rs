@@ -19,12 +19,14 @@ mod sinks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::answers::Desk;
@@ -37,13 +39,16 @@ use super::config::ConfigArgs;
 use crate::config::Settings;
 use crate::config::settings::{Log, LogLevel};
 use crate::http::Counts;
-use crate::pipeline::{self, Control, Progress, RecordError};
+use crate::pipeline::{self, Control, Progress, RecordError, WindowDone};
 use crate::telemetry::{self, log::Form};
 
 const EXAMPLES: &str = "\
 Examples:
   profiler-agent run --config /etc/profiler-agent.toml
   profiler-agent run --set store.path=/tmp/store --set http.socket=/tmp/agent.sock";
+
+/// Windows that wait for a slow disk, at most: ten minutes of ten seconds each.
+const WAITING: usize = 60;
 
 /// So long sinks have to ship the last windows when the agent ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -93,6 +98,7 @@ struct Agent {
     recorder: Arc<Recorder>,
     sinks: Arc<Sinks>,
     pipeline: JoinHandle<Result<(), RecordError>>,
+    writer: JoinHandle<()>,
     stop: watch::Sender<bool>,
     progress: watch::Receiver<Progress>,
     endpoint: Option<Endpoint>,
@@ -132,14 +138,19 @@ impl Agent {
         numbers.expect(settings);
         let desk = Desk { recorder: Arc::clone(&recorder), handle, numbers: Arc::clone(&numbers) };
         let endpoint = Endpoint::open(&settings.http, Arc::new(desk), counts).await?;
-        let keeper = Arc::clone(&recorder);
+        let (to_writer, windows) = sync_channel(WAITING);
+        let writer = tokio::task::spawn_blocking({
+            let (recorder, numbers) = (Arc::clone(&recorder), Arc::clone(&numbers));
+            move || write(&recorder, &numbers, windows)
+        });
         let pipeline = tokio::task::spawn_blocking(move || {
             pipeline::run(&line, &mut control, |window| {
-                keeper.take(&window);
-                numbers.window(&window);
+                if to_writer.try_send(window).is_err() {
+                    numbers.window_lost();
+                }
             })
         });
-        Ok(Self { recorder, sinks, pipeline, stop, progress, endpoint: Some(endpoint) })
+        Ok(Self { recorder, sinks, pipeline, writer, stop, progress, endpoint: Some(endpoint) })
     }
 
     /// Waits until it is over: `None` where it was told to end, else how the pipeline ended.
@@ -174,6 +185,9 @@ impl Agent {
     async fn stop(&mut self, pipeline_runs: bool) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
+        if timeout(GRACE, &mut self.writer).await.is_err() {
+            tracing::error!("the disk does not answer: the last windows are not on it");
+        }
         self.sinks.wake();
         self.sinks.stop(GRACE).await;
         if let Some(endpoint) = self.endpoint.take() {
@@ -181,6 +195,14 @@ impl Agent {
         }
         self.recorder.log_end();
         ended
+    }
+}
+
+/// Puts windows into the store, in their order, until there are no more.
+fn write(recorder: &Recorder, numbers: &Numbers, windows: Receiver<WindowDone>) {
+    for window in windows {
+        recorder.take(&window);
+        numbers.window(&window);
     }
 }
 
