@@ -1,7 +1,9 @@
 //! The handle that numbers are given to. Each call is an atomic operation, of a labelled metric a
 //! look-up before it: cheap, and still nothing for each sample.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text;
@@ -22,6 +24,8 @@ pub struct Agent {
     registry: Registry,
     series: Vec<Series>,
     started: Duration,
+    /// Sinks that have series.
+    sinks: Mutex<BTreeSet<String>>,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -47,7 +51,7 @@ impl Default for Agent {
         let series = Metric::ALL.iter().map(|metric| Series::register(*metric, &mut registry));
         let series = series.collect();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { registry, series, started }
+        Self { registry, series, started, sinks: Mutex::default() }
     }
 }
 
@@ -145,8 +149,17 @@ impl Agent {
         }
     }
 
-    /// Shows a sink at zero, before anything was sent to it.
-    pub fn expect_sink(&self, sink: &str) {
+    /// Shows these sinks: a new one at zero, before anything was sent to it; and none of one that is not
+    /// there any more.
+    pub fn show_sinks<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let there: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
+        let mut shown = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.difference(&there).for_each(|gone| self.forget_sink(gone));
+        there.difference(&shown).for_each(|new| self.expect_sink(new));
+        *shown = there;
+    }
+
+    fn expect_sink(&self, sink: &str) {
         for metric in Metric::ALL.iter().copied().filter(|metric| metric.label() == "sink") {
             match metric.kind() {
                 Kind::Counter => self.add_of(metric, sink, 0),
@@ -155,8 +168,7 @@ impl Agent {
         }
     }
 
-    /// Removes every series of a sink that is not there any more.
-    pub fn forget_sink(&self, sink: &str) {
+    fn forget_sink(&self, sink: &str) {
         for metric in Metric::ALL.iter().copied().filter(|metric| metric.label() == "sink") {
             let labels = labels(metric, sink);
             match self.series(metric) {
@@ -310,14 +322,13 @@ mod tests {
     #[test]
     fn a_sink_that_goes_takes_its_series_along() {
         let agent = Agent::default();
-        agent.expect_sink("parca");
-        agent.expect_sink("archive");
+        agent.show_sinks(["parca", "archive"]);
         agent.add_of(Metric::SinkShipped, "parca", 4);
         let before = agent.render();
         let of_parca = before.matches("sink=\"parca\"").count();
         let expected = Metric::ALL.iter().filter(|metric| metric.label() == "sink").count();
         assert_eq!(of_parca, expected);
-        agent.forget_sink("parca");
+        agent.show_sinks(["archive"]);
         let after = agent.render();
         assert!(!after.contains("parca"));
         assert_eq!(after.matches("sink=\"archive\"").count(), expected);

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use profiler_proto::pprof::{Profile, encode_gz};
 use tokio::time::timeout;
 
-use super::hottest;
 use super::metrics::Numbers;
 use super::recorder::Recorder;
 use crate::cli::own_profile;
@@ -76,7 +75,7 @@ impl Answers for Desk {
             };
             let deadline = Instant::now() + HAND_OVER;
             let profile = self.merged(picked, ask.filter, deadline).await?;
-            blocking(move || Ok(hottest::of(&profile, picked.range(), ask.limit))).await
+            blocking(move || busiest(&profile, picked.range(), ask.limit)).await
         })
     }
 
@@ -190,6 +189,13 @@ impl Desk {
 
 fn busy(why: &str, after: Duration) -> Refusal {
     Refusal::Busy { why: why.to_owned(), after }
+}
+
+/// An agent that records neither kind of time has no such table, but then it has no windows either.
+fn busiest(profile: &Profile, range: Range, limit: usize) -> Result<Hottest, Refusal> {
+    let top = view::busiest(profile, limit).map_err(|e| Refusal::Failed(e.to_string()))?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Hottest { range: Some(range), cpus: u32::try_from(cpus).unwrap_or(u32::MAX), ..top })
 }
 
 fn packed(profile: &Profile) -> Result<Bytes, Refusal> {

@@ -28,17 +28,23 @@ impl Numbers {
     /// Shows what may happen at zero, so that the first of it is seen as a change.
     pub(super) fn expect(&self, settings: &Settings) {
         self.agent.expect_losses(Counter::ALL.iter().map(|counter| counter.name()));
-        settings.sinks.iter().for_each(|sink| self.agent.expect_sink(&sink.name));
+        self.agent.show_sinks(settings.sinks.iter().map(|sink| sink.name.as_str()));
     }
 
     /// Counts a window that was put into the store.
     pub(super) fn window(&self, window: &WindowDone) {
         let agent = &self.agent;
-        agent.add_of(Metric::Samples, "on-cpu", window.samples);
-        agent.add_of(Metric::Samples, "off-cpu", window.blocks);
         agent.add_losses(&window.losses);
+        for (reason, count) in &window.truncated {
+            agent.add_of(Metric::TruncatedStacks, reason, *count);
+        }
+        let unwinding = window.unwinding;
+        agent.set(Metric::Processes, unwinding.processes as f64);
+        agent.set(Metric::UnwindTables, unwinding.tables as f64);
+        agent.set(Metric::UnwindMemory, unwinding.kernel_bytes as f64);
+        agent.reach_of(Metric::CacheHits, "unwind_tables", unwinding.from_disk);
+        agent.reach_of(Metric::CacheMisses, "unwind_tables", unwinding.made);
         agent.add(Metric::WindowSize, window.finished.profile.len() as u64);
-        agent.set(Metric::Processes, window.processes as f64);
         let late = since(window.finished.end_unix_ns());
         agent.set(Metric::WindowDelay, late);
     }
@@ -52,8 +58,11 @@ impl Numbers {
     /// The exposition.
     pub(super) fn render(&self) -> String {
         let agent = &self.agent;
-        self.read_store(&self.recorder.store().status());
-        self.sinks.statuses().iter().for_each(|status| self.read_sink(status));
+        let store = self.recorder.store().status();
+        self.read_store(&store);
+        let sinks = self.sinks.statuses();
+        self.agent.show_sinks(sinks.iter().map(|sink| sink.name.as_str()));
+        sinks.iter().for_each(|status| self.read_sink(status, &store));
         agent.reach(Metric::Requests, self.http.requests());
         for why in Refused::ALL {
             agent.reach_of(Metric::RequestsRefused, why.name(), self.http.refused(why));
@@ -78,19 +87,20 @@ impl Numbers {
         agent.set(Metric::StoreWindows, status.windows as f64);
         agent.set(Metric::StoreOldest, status.oldest_unix_ns.map_or(0.0, since));
         agent.set(Metric::StoreDegraded, f64::from(u8::from(status.degraded.is_some())));
-        for (sink, status) in &status.sinks {
-            agent.reach_of(Metric::StoreEvictedUnshipped, sink, status.evicted_unshipped);
-            agent.set_of(Metric::SinkPending, sink, status.pending as f64);
-            let oldest = status.oldest_pending_unix_ns.map_or(0.0, since);
-            agent.set_of(Metric::SinkOldest, sink, oldest);
-        }
     }
 
-    fn read_sink(&self, status: &Status) {
+    fn read_sink(&self, status: &Status, store: &store::Status) {
         let sink = status.name.as_str();
+        // The cursor of a sink that a reload took away stays in the store for a while.
+        let cursor = store.sinks.get(sink).copied().unwrap_or_default();
+        let oldest = cursor.oldest_pending_unix_ns.map_or(0.0, since);
+        self.agent.reach_of(Metric::StoreEvictedUnshipped, sink, cursor.evicted_unshipped);
+        self.agent.set_of(Metric::SinkPending, sink, cursor.pending as f64);
+        self.agent.set_of(Metric::SinkOldest, sink, oldest);
         for (metric, total) in [
             (Metric::SinkShipped, status.shipped),
             (Metric::SinkShippedSize, status.bytes),
+            (Metric::SinkRequests, status.requests),
             (Metric::SinkRetried, status.retried),
             (Metric::SinkRefused, status.refused.saturating_sub(status.too_old)),
             (Metric::SinkExpired, status.too_old),

@@ -11,7 +11,6 @@
 
 mod answers;
 mod endpoint;
-mod hottest;
 mod metrics;
 mod recorder;
 mod signals;
