@@ -34,6 +34,7 @@ mod disk;
 mod error;
 mod files;
 mod index;
+mod marks;
 mod overlay;
 mod reader;
 mod recorder;

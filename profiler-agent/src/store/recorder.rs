@@ -20,22 +20,22 @@ use crate::model::query::Range;
 /// The flight recorder. See the [module](super).
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     limits: Mutex<Limits>,
     /// Locked before the index, and while the disk is waited for. `None` until there is a disk.
-    disk: Mutex<Mounted>,
+    pub(super) disk: Mutex<Mounted>,
     /// Locked for moments.
     index: Mutex<Index>,
     open: Arc<Open>,
     /// Nothing is ever on a disk.
-    in_memory: bool,
+    pub(super) in_memory: bool,
 }
 
 /// What holds the disk.
 #[derive(Debug, Default)]
-struct Mounted {
-    disk: Option<Disk>,
-    cursors: Option<Cursors>,
+pub(super) struct Mounted {
+    pub(super) disk: Option<Disk>,
+    pub(super) cursors: Option<Cursors>,
     ages: Ages,
 }
 
@@ -222,7 +222,7 @@ impl Store {
         self.save_sinks(&mut mounted, &firsts);
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.index)
     }
 
@@ -260,7 +260,7 @@ impl Store {
     }
 
     /// Logs and counts what was set aside.
-    fn note(&self, aside: &SetAside) -> String {
+    pub(super) fn note(&self, aside: &SetAside) -> String {
         let (path, reason) = (aside.path.display(), &aside.reason);
         tracing::warn!(%path, %reason, removed = aside.removed, "a file of the store was set aside");
         let mut index = self.index();
@@ -350,59 +350,6 @@ impl Store {
             self.note(&aside);
         }
     }
-
-    fn settle(&self, sink: &str, id: u64, outcome: Outcome) {
-        if self.index().settle(sink, id, outcome) {
-            self.save_marks(&mut lock(&self.disk));
-        }
-    }
-
-    /// Writes down what sinks have settled. What cannot be written is kept for the next time.
-    fn save_marks(&self, mounted: &mut Mounted) {
-        let (marks, oldest, firsts) = {
-            let mut index = self.index();
-            (index.take_unsaved(), index.oldest(), index.firsts())
-        };
-        if marks.is_empty() || self.in_memory {
-            return;
-        }
-        if mounted.cursors.is_none() {
-            self.save_sinks(mounted, &firsts);
-        }
-        let saved = mounted.cursors.as_ref().map(|cursors| cursors.settle(&marks, oldest));
-        if !matches!(saved, Some(Ok(()))) {
-            let mut index = self.index();
-            index.counters.cursor_errors += 1;
-            index.give_back(marks);
-            mounted.cursors = None;
-        }
-    }
-
-    /// Writes down which sinks there are; opens the cursors where they are not.
-    fn save_sinks(&self, mounted: &mut Mounted, firsts: &BTreeMap<String, u64>) {
-        if self.in_memory {
-            return;
-        }
-        let path = self.path.join(files::CURSORS);
-        let opened = match mounted.cursors.take() {
-            Some(cursors) => Ok(cursors),
-            None if mounted.disk.is_none() => return,
-            None => Cursors::open(&path),
-        };
-        match opened.and_then(|cursors| cursors.set_sinks(firsts).map(|()| cursors)) {
-            Ok(cursors) => mounted.cursors = Some(cursors),
-            Err(error) => {
-                self.index().counters.cursor_errors += 1;
-                let Some(disk) = &mounted.disk else { return };
-                // The next try begins with new cursors, in which only what is settled from now on is.
-                if !matches!(error, FileError::Io(_))
-                    && let Ok(aside) = disk.set_cursors_aside(&error)
-                {
-                    self.note(&aside);
-                }
-            }
-        }
-    }
 }
 
 fn limits(config: &Config) -> Result<Limits, StoreError> {
@@ -417,6 +364,6 @@ fn checked(bytes: u64, age: std::time::Duration) -> Result<Limits, StoreError> {
 }
 
 /// A thread that panicked left nothing half done that the next one could not go on with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
