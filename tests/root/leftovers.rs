@@ -14,7 +14,7 @@ use crate::host;
 const KINDS: &[(&str, &str)] = &[("prog_id", "prog"), ("map_id", "map"), ("link_id", "link")];
 
 /// What a process holds by its file descriptors: (bpftool's word, id).
-fn held_by(pid: u32) -> Result<BTreeSet<(&'static str, u32)>> {
+pub(crate) fn held_by(pid: u32) -> Result<BTreeSet<(&'static str, u32)>> {
     let mut held = BTreeSet::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed while we look.
@@ -30,7 +30,7 @@ fn held_by(pid: u32) -> Result<BTreeSet<(&'static str, u32)>> {
     Ok(held)
 }
 
-fn exists(word: &str, id: u32) -> bool {
+pub(crate) fn exists(word: &str, id: u32) -> bool {
     let shown = Command::new("bpftool")
         .args([word, "show", "id", &id.to_string()])
         .stdout(Stdio::null())

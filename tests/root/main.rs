@@ -25,6 +25,7 @@ mod leftovers;
 mod memory_cgroup;
 mod off_cpu;
 mod readers;
+mod run;
 mod scale;
 mod short_lived;
 mod unwind_budget;

@@ -19,13 +19,13 @@ const LIMIT: u64 = 48_000_000;
 const HUGE: u64 = 1 << 30;
 
 /// A memory cgroup of either version, which is removed with this value.
-struct Cgroup {
-    path: PathBuf,
+pub(crate) struct Cgroup {
+    pub(crate) path: PathBuf,
     is_v2: bool,
 }
 
 impl Cgroup {
-    fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         let name = format!("profiler-agent-test-{}", std::process::id());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let is_v2 = !v1.is_dir();
@@ -38,14 +38,14 @@ impl Cgroup {
     }
 
     /// The most that it took, in bytes; 0 where the kernel does not tell.
-    fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         let file = if self.is_v2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
         let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
         text.trim().parse().unwrap_or_default()
     }
 
     /// Whether the kernel killed something in it for want of memory.
-    fn has_killed(&self) -> bool {
+    pub(crate) fn has_killed(&self) -> bool {
         let file = if self.is_v2 { "memory.events" } else { "memory.oom_control" };
         let text = fs::read_to_string(self.path.join(file)).unwrap();
         let killed = text.lines().find_map(|line| line.strip_prefix("oom_kill "));

@@ -1,0 +1,102 @@
+//! The disk full, and read-only: windows wait in memory, sinks have them all the same, and they are
+//! written when that works again.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use profiler_tests::daemon::Room;
+use profiler_tests::{agent, wait};
+
+use super::windows::{gaps, wait_for};
+use crate::host;
+
+/// A small file system in memory, gone with this value.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    fn mount(at: &'a Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=24m", "tmpfs"], at);
+        Self(at)
+    }
+
+    fn remount(&self, option: &str) {
+        run("mount", &["-o", &format!("remount,{option}")], self.0);
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        // Whoever still has a file of it open keeps it alive, but nobody finds it any more.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[track_caller]
+fn run(program: &str, args: &[&str], at: &Path) {
+    let done = agent::finish(Command::new(program).args(args).arg(at)).unwrap();
+    assert!(done.status.success(), "{program}: {}", done.stderr);
+}
+
+/// Runs through a fault of the store's file system: it begins, it ends, and all windows are there.
+fn fault(begin: impl FnOnce(&Small<'_>, &Path), end: impl FnOnce(&Small<'_>, &Path)) {
+    let _host = host::claim();
+    let room = Room::new().unwrap();
+    let store = room.path("store");
+    let small = Small::mount(&store);
+    let mut agent = room.start(&["--set", "store.size=16 MiB", "--log-level", "info"]).unwrap();
+    let before = wait_for(&room, 2, Duration::from_secs(30)).unwrap().len();
+
+    begin(&small, &store);
+    // Sinks have windows although the disk has none of them.
+    wait_for(&room, before + 4, Duration::from_secs(60)).unwrap();
+    let failing = room.log();
+    end(&small, &store);
+    let ended = Instant::now();
+    let shipped = wait_for(&room, before + 6, Duration::from_secs(60)).unwrap().len();
+    assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
+    println!("{:?} after the fault all was shipped\n{failing}", ended.elapsed());
+    assert_eq!(gaps(&room.windows().unwrap()), [0i64; 0], "{}", room.log());
+
+    // All of them are in the store: the next start finds them.
+    let mut agent = room.start(&["--set", "store.size=16 MiB", "--log-level", "info"]).unwrap();
+    let log = room.log();
+    let line = log.lines().rev().find(|line| line.contains("flight recorder is open")).unwrap();
+    let found = line.split(' ').find_map(|word| word.strip_prefix("windows=")).unwrap();
+    let found: usize = found.parse().unwrap();
+    assert!(found >= shipped, "{shipped} were shipped, {found} are in the store\n{log}");
+    agent.terminate(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let filler = |store: &Path| store.join("filler");
+    fault(
+        |_, store| {
+            // Until nothing more fits.
+            let mut file = fs::File::create(filler(store)).unwrap();
+            let block = vec![7; 1 << 16];
+            while std::io::Write::write_all(&mut file, &block).is_ok() {}
+        },
+        |_, store| fs::remove_file(filler(store)).unwrap(),
+    );
+}
+
+#[test]
+fn a_read_only_disk_loses_nothing() {
+    fault(
+        |small, _| {
+            // The kernel refuses while a write is under way.
+            wait::until("the file system to be read-only", Duration::from_secs(10), || {
+                let mut command = Command::new("mount");
+                let done = agent::finish(command.args(["-o", "remount,ro"]).arg(small.0))?;
+                Ok(done.status.success().then_some(()))
+            })
+            // A file that is open for writing keeps it writable: then a lazy bind does it.
+            .unwrap_or_else(|_| run("chattr", &["+i"], small.0));
+        },
+        |small, _| small.remount("rw"),
+    );
+}

@@ -1,0 +1,66 @@
+//! SIGTERM under load: the last window is kept and shipped, and nothing is left in the kernel.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use profiler_tests::daemon::Room;
+use profiler_tests::program::Program;
+use profiler_tests::{wait, workload};
+
+use super::windows::{end_of, gaps, now_ns, samples_of, wait_for};
+use crate::{host, leftovers};
+
+const NONE: &[&str] = &[];
+
+#[test]
+fn sigterm_under_load_loses_nothing_and_leaves_nothing() {
+    let _host = host::claim();
+    let room = Room::new().unwrap();
+    let _load = Program::start(&workload::SATURATE, NONE).unwrap();
+    let _switches = Program::start(&workload::SWITCHER, &["60"]).unwrap();
+    let mut agent = room.start(NONE).unwrap();
+    wait_for(&room, 2, Duration::from_secs(30)).unwrap();
+    let held = leftovers::held_by(agent.pid()).unwrap();
+    assert!(!held.is_empty());
+
+    let told = now_ns();
+    let began = Instant::now();
+    let status = agent.terminate(Duration::from_secs(30)).unwrap();
+    println!("ended after {:?}", began.elapsed());
+    assert!(status.success(), "{status}\n{}", room.log());
+
+    let windows = room.windows().unwrap();
+    let last = windows.last().unwrap();
+    let missing = told - end_of(last);
+    println!("{} windows, the last ended {missing} ns before the signal", windows.len());
+    assert!(missing <= 0, "the time until the signal is missing\n{}", room.log());
+    assert_eq!(gaps(&windows), [0i64; 0]);
+    assert!(windows.iter().skip(1).all(|window| samples_of(window, "saturate") > 0));
+
+    for (word, id) in held {
+        wait::until(&format!("{word} {id} to go"), Duration::from_secs(10), || {
+            Ok((!leftovers::exists(word, id)).then_some(()))
+        })
+        .unwrap();
+    }
+    assert!(!room.path("agent.sock").exists(), "the socket is left");
+}
+
+/// A second signal ends it at once, whatever it waits for.
+#[test]
+fn a_second_signal_does_not_wait() {
+    let _host = host::claim();
+    let room = Room::new().unwrap();
+    // A sink that never answers has five seconds.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    room.configure(&format!("[sinks.silent]\ntype = \"parca\"\nurl = \"{url}\"\n")).unwrap();
+    let mut agent = room.start(NONE).unwrap();
+    wait_for(&room, 1, Duration::from_secs(30)).unwrap();
+    agent.signal(Signal::SIGTERM).unwrap();
+    wait::until("the end to begin", Duration::from_secs(10), || {
+        agent.signal(Signal::SIGTERM).ok();
+        Ok(agent.wait(Duration::ZERO).ok())
+    })
+    .unwrap();
+}

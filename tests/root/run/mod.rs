@@ -1,0 +1,22 @@
+//! The agent as a service: how it ends, what faults cost it, what its configuration does.
+//!
+//! - [`ending`]: SIGTERM, under load.
+//! - [`kills`]: SIGKILL at random moments, and a start after each.
+//! - [`stopped`]: stopped for a while, as by a frozen cgroup.
+//! - [`disk`]: the disk full, and read-only.
+//! - [`scarce`]: no file descriptors, little memory.
+//! - [`keys`]: what keys of the configuration do.
+//! - [`mod@reload`] is about SIGHUP.
+//! - [`pprof`]: `go tool pprof` asks it about programs of other languages.
+//!
+//! docs/faults.md tells users what these tests show.
+
+mod disk;
+mod ending;
+mod keys;
+mod kills;
+mod pprof;
+mod reload;
+mod scarce;
+mod stopped;
+mod windows;
