@@ -28,7 +28,7 @@ pub struct Room {
 /// What every room is configured with, before what a test adds.
 const BASE: &str = r#"
 [window]
-length = "1s"
+length = "2s"
 
 [store]
 path = "DIR/store"
@@ -43,7 +43,7 @@ path = "DIR/windows"
 "#;
 
 impl Room {
-    /// A room with windows of a second, a store, a socket, and a directory of windows.
+    /// A room with windows of two seconds, a store, a socket, and a directory of windows.
     pub fn new() -> Result<Self> {
         let room = Self { directory: tempfile::tempdir()? };
         room.configure("")?;
@@ -163,6 +163,11 @@ impl Daemon {
         let ready = wait::until("the agent to be ready", START, || {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended: {status}");
+            }
+            if !self.socket.exists()
+                && fs::read_to_string(&self.log)?.contains("profiles this host")
+            {
+                return Ok(Some(()));
             }
             Ok(self.get("/readyz").ok().filter(|answer| answer.status == 200).map(drop))
         });

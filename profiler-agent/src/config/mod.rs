@@ -2,7 +2,7 @@
 //!
 //! [`keys`] is the table of all keys. [`layers`] lays defaults, the file ([`file`]), the environment and
 //! flags over each other; [`values`] reads each value by its [`kind`] ([`units`], [`services`]);
-//! [`checks`] looks at what must go together; [`settings`] and [`sinks`] are the outcome, typed.
+//! [`checks`] looks at what must go together; [`settings`] are the outcome, typed, with [`sinks`] of its own file.
 //! [`complaint`] tells what is wrong, with file, line and column, and [`suggest`] what may have been
 //! meant: all of it at once. [`change`] says what a reload would change, [`show`] prints what is in
 //! force. What the stages are told is made in [`stages`].
@@ -17,7 +17,7 @@ pub mod layers;
 mod services;
 pub mod settings;
 mod show;
-pub mod sinks;
+mod sinks;
 mod stages;
 mod suggest;
 pub mod units;

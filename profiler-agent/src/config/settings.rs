@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::Parsed;
-use super::sinks::{self, Sink};
+use super::sinks;
 use super::units::Share;
 use super::values::Values;
+use crate::export::SinkConfig;
 use crate::http;
 use crate::kernel::plan::Feature;
 use crate::model::choice::EventChoice;
@@ -36,8 +37,8 @@ pub struct Settings {
     pub debug_dirs: Vec<PathBuf>,
     /// The flight recorder.
     pub store: Store,
-    /// Where windows are shipped, by name.
-    pub sinks: Vec<Sink>,
+    /// Where windows are shipped, in the order of their names; with the labels of all sinks.
+    pub sinks: Vec<SinkConfig>,
     /// What is listened on.
     pub http: http::Config,
     /// What the agent may take.
@@ -46,8 +47,6 @@ pub struct Settings {
     pub burst: Burst,
     /// What is logged, and how.
     pub log: Log,
-    /// Labels of every series.
-    pub labels: BTreeMap<String, String>,
     /// All values by path, by which two settings are compared.
     pub(super) by_path: BTreeMap<String, Parsed>,
 }
@@ -189,7 +188,6 @@ impl Settings {
                 duration: values.duration("burst.duration").unwrap_or_default(),
             },
             log: log(values),
-            labels: values.map("labels"),
             by_path: by_path.collect(),
         }
     }

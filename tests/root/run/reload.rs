@@ -26,7 +26,7 @@ fn a_reload_changes_all_that_it_can_or_nothing() {
         let windows = room.windows()?;
         let Some(last) = windows.last() else { return Ok(None) };
         let is_named = stacks::of(last).iter().any(|stack| stack.label("service") == "turning");
-        Ok((is_named && samples_of(last, "spinner") > 150).then_some(()))
+        Ok((is_named && samples_of(last, "spinner") > 220).then_some(()))
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", room.log()));
 
@@ -46,6 +46,6 @@ fn a_reload_changes_all_that_it_can_or_nothing() {
     .unwrap_or_else(|error| panic!("{error}\n{}", room.log()));
     let count = room.windows().unwrap().len();
     let windows = wait_for(&room, count + 2, LIMIT).unwrap();
-    assert!(samples_of(windows.last().unwrap(), "spinner") > 150, "the rate changed");
+    assert!(samples_of(windows.last().unwrap(), "spinner") > 220, "the rate changed");
     assert!(agent.terminate(LIMIT).unwrap().success(), "{}", room.log());
 }

@@ -30,6 +30,23 @@ pub fn gaps(windows: &[Profile]) -> Vec<i64> {
     gaps.into_iter().filter(|gap| *gap > SEAM_NS).collect()
 }
 
+/// Fails unless each gap between windows is told: as a window that found no room, in those after it.
+#[track_caller]
+pub fn assert_nothing_is_lost_silently(windows: &[Profile]) {
+    let gaps = gaps(windows);
+    let told: u64 = windows.iter().map(|w| count(w, "windows_lost_not_encoded")).sum();
+    println!("{} windows, {} gaps, {told} told as lost", windows.len(), gaps.len());
+    assert!(gaps.len() as u64 <= told, "{gaps:?} ns are missing, {told} windows are told as lost");
+}
+
+/// What a window counted of its agent: the comment `count.NAME: N`.
+fn count(window: &Profile, name: &str) -> u64 {
+    let text = |index: &i64| window.string_table.get(usize::try_from(*index).ok()?);
+    let start = format!("count.{name}: ");
+    let mut comments = window.comment.iter().filter_map(text);
+    comments.find_map(|c| c.strip_prefix(&start)?.parse().ok()).unwrap_or_default()
+}
+
 /// Samples in a window of threads of this name.
 pub fn samples_of(window: &Profile, comm: &str) -> u64 {
     let stacks = stacks::of(window);

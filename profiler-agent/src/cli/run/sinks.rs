@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use super::recorder::Recorder;
 use crate::config::Settings;
-use crate::config::sinks::{self, Server, Target};
 use crate::export::{
-    Backlog, Credentials, Environment, Files, PendingWindow, Remote, Sink, SinkConfig, SinkKind,
-    Source, SourceError, Status, Tls,
+    Backlog, Environment, PendingWindow, Sink, SinkConfig, Source, SourceError, Status,
 };
 
 /// All sinks that are configured.
@@ -25,9 +23,9 @@ impl Sinks {
     pub(super) fn start(settings: &Settings, recorder: &Arc<Recorder>) -> anyhow::Result<Self> {
         let environment = Environment::new(crate::kernel::system::hostname()?);
         let sinks = Self { environment, running: Mutex::default() };
-        for config in configs(settings) {
-            let sink = sinks.make(&config, recorder)?;
-            sinks.lock().push((config, sink));
+        for config in &settings.sinks {
+            let sink = sinks.make(config, recorder)?;
+            sinks.lock().push((config.clone(), sink));
         }
         Ok(sinks)
     }
@@ -53,7 +51,7 @@ impl Sinks {
         recorder: &Arc<Recorder>,
         grace: Duration,
     ) -> anyhow::Result<()> {
-        let wanted = configs(settings);
+        let wanted = &settings.sinks;
         let is_known = |config: &SinkConfig| self.lock().iter().any(|(known, _)| known == config);
         let new: Vec<SinkConfig> =
             wanted.iter().filter(|config| !is_known(config)).cloned().collect();
@@ -95,47 +93,6 @@ impl Sinks {
         let view = View { recorder: Arc::clone(recorder), sink: config.name.clone() };
         Ok(Sink::start(config, view, &self.environment)?)
     }
-}
-
-/// What the sinks of the settings are told.
-pub(super) fn configs(settings: &Settings) -> Vec<SinkConfig> {
-    settings.sinks.iter().map(|sink| config(sink, settings)).collect()
-}
-
-fn config(sink: &sinks::Sink, settings: &Settings) -> SinkConfig {
-    let remote = |server: &Server, tenant: Option<&String>| Remote {
-        url: server.url.clone(),
-        tenant: tenant.cloned(),
-        headers: server.headers.clone(),
-        credentials: match server.credentials.clone() {
-            sinks::Credentials::None => None,
-            sinks::Credentials::Token(token_file) => Some(Credentials::Bearer { token_file }),
-            sinks::Credentials::Basic(username, password_file) => {
-                Some(Credentials::Basic { username, password_file })
-            }
-        },
-        tls: {
-            let (cert, key) = server.tls.client.clone().unzip();
-            let (ca, server_name) = (server.tls.ca.clone(), server.tls.server_name.clone());
-            Tls { ca, cert, key, server_name }
-        },
-        compression: server.gzip,
-        timeout: sink.timeout,
-        in_flight: sink.in_flight as usize,
-    };
-    let kind = match &sink.target {
-        Target::Pyroscope(server, tenant) => SinkKind::Pyroscope(remote(server, tenant.as_ref())),
-        Target::Parca(server) => SinkKind::Parca(remote(server, None)),
-        Target::Otlp(server) => SinkKind::Otlp(remote(server, None)),
-        Target::Files(path, bytes, files) => SinkKind::Files(Files {
-            path: path.clone(),
-            max_bytes: *bytes,
-            max_files: *files as usize,
-        }),
-    };
-    let mut labels = settings.labels.clone();
-    labels.extend(sink.labels.clone());
-    SinkConfig { name: sink.name.clone(), kind, labels, max_age: sink.max_age }
 }
 
 /// The store as one sink sees it.

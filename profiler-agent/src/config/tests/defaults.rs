@@ -30,7 +30,7 @@ fn nothing_written_is_right_and_useful() {
     assert_eq!(settings.burst.frequency, 1000);
     assert_eq!(settings.burst.duration, Duration::from_secs(30));
     assert_eq!(settings.log.level, LogLevel::Info);
-    assert!(settings.sinks.is_empty() && settings.labels.is_empty());
+    assert!(settings.sinks.is_empty());
 }
 
 /// A default that cannot be read would be missing, silently.

@@ -52,7 +52,7 @@ fn every_kind_of_value_can_be_given_outside_of_a_file() {
     assert_eq!(by_flag.exclude.comms, ["a,b", "c"]);
     assert_eq!(by_flag.exclude.cgroups.len(), 2);
     assert!(by_flag.debug_dirs.is_empty() && !by_flag.store.enabled);
-    assert_eq!(by_flag.labels["env"], "a=b");
+    assert_eq!(by_flag.sinks[0].labels["env"], "a=b");
     assert_eq!(by_flag.services.rules.len(), 1);
     assert_eq!(by_flag.sinks.len(), 1);
 }

@@ -109,3 +109,19 @@ fn every_key_reaches_the_settings() {
         assert_ne!(old, new, "{path} = {value} changes nothing");
     }
 }
+
+/// What the stages are told differs too.
+#[test]
+fn every_key_of_a_stage_reaches_the_stage() {
+    let told = |settings: &Settings| {
+        let Settings { sinks, http, budget, burst, log, .. } = settings;
+        let line = settings.line();
+        format!("{line:?} {:?} {sinks:?} {http:?} {budget:?} {burst:?} {log:?}", settings.store())
+    };
+    let old = told(&settings(BASE));
+    for (path, value) in OTHER {
+        let new = load(BASE, &[], &[&format!("{path}={value}")]);
+        let new = new.unwrap_or_else(|complaints| panic!("{path}: {complaints}")).settings;
+        assert_ne!(old, told(&new), "{path} = {value} reaches no stage");
+    }
+}
