@@ -6,11 +6,14 @@ pub mod config;
 pub mod doctor;
 pub mod output;
 pub mod own_profile;
+pub mod query;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod stored;
 pub mod top;
 pub mod unwind_info;
+mod when;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 const EXAMPLES: &str = "\
 Examples:
   profiler-agent record --event wall         ten seconds of the whole host, to flame.svg
+  profiler-agent query --last 10m            what the host did, from the agent that runs
   profiler-agent report host.pb.gz           the hottest functions of a profile
   profiler-agent doctor                      what this host supports, and how to mend the rest";
 
@@ -40,6 +44,7 @@ pub struct Cli {
 enum Command {
     Record(record::RecordArgs),
     Run(run::RunArgs),
+    Query(query::QueryArgs),
     Report(report::ReportArgs),
     Top(top::TopArgs),
     Config(config::ConfigCommand),
@@ -82,6 +87,7 @@ impl Cli {
         match self.command {
             Command::Record(args) => record::run(args, self.log_level),
             Command::Run(args) => run::run(&args),
+            Command::Query(args) => query::run(args).map(|()| ExitCode::SUCCESS),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
             Command::Top(args) => top::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Config(command) => config::run(&command),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -70,7 +70,7 @@ enum EventArg {
 /// For the user: which file, and why.
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let output = Output::prepare(args.output.as_deref().unwrap_or("-".as_ref()))?;
-    let format = args.format()?;
+    let format = format_of(args.format, args.output.as_deref())?;
     let profile = read(&args)?;
     let options = Options {
         root: args.root.map(Root::from),
@@ -94,18 +94,19 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     }
 }
 
-impl ReportArgs {
-    fn format(&self) -> anyhow::Result<Format> {
-        let ending = self.output.as_deref().and_then(Format::from_path);
-        let named = self.output.as_deref().is_some_and(|path| path.extension().is_some());
-        match self.format.or(ending) {
-            Some(format) => Ok(format),
-            None if named => anyhow::bail!(
-                "the ending of --output names no format; add one of --format {}",
-                Format::names().collect::<Vec<_>>().join(", ")
-            ),
-            None => Ok(Format::Text),
-        }
+/// The format that a flag names, or the ending of an output; text where neither does.
+///
+/// # Errors
+/// Where the ending is none that a format has.
+pub(super) fn format_of(format: Option<Format>, output: Option<&Path>) -> anyhow::Result<Format> {
+    let named = output.is_some_and(|path| path.extension().is_some());
+    match format.or(output.and_then(Format::from_path)) {
+        Some(format) => Ok(format),
+        None if named => anyhow::bail!(
+            "the ending of --output names no format; add one of --format {}",
+            Format::names().collect::<Vec<_>>().join(", ")
+        ),
+        None => Ok(Format::Text),
     }
 }
 
@@ -118,15 +119,13 @@ fn read(args: &ReportArgs) -> anyhow::Result<Profile> {
 }
 
 /// Colour is for people at a terminal who did not turn it off (<https://no-color.org>).
-fn color_wanted() -> bool {
+pub(super) fn color_wanted() -> bool {
     let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !off
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::Parser;
     use profiler_proto::pprof::{Sample, ValueType, encode_gz};
 

@@ -3,12 +3,15 @@
 //! A file appears whole or not at all. Its name is the window's time, so a retry writes the same file
 //! again. The oldest files are deleted when there are too many, or too many bytes.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use profiler_proto::pprof::to_gz;
 
 use super::backend::{Backend, LeftOut, Part, Prepared};
 use super::config::Files;
@@ -48,7 +51,10 @@ impl Backend for Directory {
 
     fn prepare(&self, window: &Finished) -> Result<Prepared<File>, String> {
         let name = file_name(window.start_unix_ns);
-        let content = Arc::clone(&window.profile);
+        let content = match to_gz(&window.profile).map_err(|error| error.to_string())? {
+            Cow::Borrowed(_) => Arc::clone(&window.profile),
+            Cow::Owned(packed) => packed.into(),
+        };
         let bytes = content.len();
         let parts = vec![Part { body: File { name, content }, bytes }];
         Ok(Prepared { parts, left_out: LeftOut::default() })

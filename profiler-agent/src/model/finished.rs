@@ -10,8 +10,9 @@ pub struct Finished {
     pub start_unix_ns: u64,
     /// How long it is, ns.
     pub duration_ns: u64,
-    /// The profile: pprof, packed with gzip. Both kinds of time, each with its own pair of values, and
-    /// the labels of [`super::conventions::label`] on its samples.
+    /// The profile: pprof, packed with zstd (other readers want gzip: `to_gz` of the wire formats). Both
+    /// kinds of time, each with its own pair of values, and the labels of [`super::conventions::label`]
+    /// on its samples.
     pub profile: Arc<[u8]>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use profiler_proto::pprof::encode_gz;
+use profiler_proto::pprof::encode_zstd;
 
 use super::collector::{Cutting, Outlet, collect};
 use super::control::Control;
@@ -155,7 +155,7 @@ impl Encoder<'_> {
         let finished = Finished {
             start_unix_ns: meta.time_nanos,
             duration_ns: meta.duration_nanos,
-            profile: encode_gz(&profile)?.into(),
+            profile: encode_zstd(&profile)?.into(),
         };
         let took = ended.elapsed();
         tracing::debug!(bytes = finished.profile.len(), ?took, "window");

@@ -80,12 +80,13 @@ pub fn encode_zstd(profile: &Profile) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(&profile.encode_to_vec(), ZSTD_LEVEL)
 }
 
-/// The same profile, packed with gzip.
+/// A profile for other readers: with gzip where it was packed with zstd. What they can read as it is stays
+/// as it is.
 ///
 /// # Errors
 /// Where it cannot be unpacked.
 pub fn to_gz(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    if bytes.starts_with(&GZIP_MAGIC) {
+    if !bytes.starts_with(&ZSTD_MAGIC) {
         return Ok(Cow::Borrowed(bytes));
     }
     let mut unpacker = Unpacker::default();

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod faults;
+mod full_disk;
 mod killed;
 mod sinks;
 
