@@ -4,6 +4,8 @@
 //! processes with 120 threads, which go through 500 of 3,000 stacks of about 25 frames in each window.
 //! With `WINDOWS=DIRECTORY` the windows of a real store are merged as well.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -73,7 +73,7 @@ fn two_hundred_kills_cost_no_finished_window_and_no_mark() {
     for kill in 0..KILLS {
         let (mut child, stdout) = start(directory.path());
         let lines = lines(stdout);
-        let mut line = || lines.recv_timeout(PATIENCE).ok();
+        let line = || lines.recv_timeout(PATIENCE).ok();
         while line().expect("the store opens again by itself") != "open" {}
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         // A random moment after a random number of windows.
