@@ -23,6 +23,11 @@ impl Arena for Tables<'_> {
         let base = ARENA.get_value_ptr_mut(number, &key)?;
         Some(Bytes { base: base.cast_const().cast(), answer: self.0 })
     }
+
+    #[inline(always)]
+    fn forget(&mut self, value: u64) -> u64 {
+        self.0.pass(value)
+    }
 }
 
 /// One region.

@@ -90,6 +90,8 @@ pub struct Scratch {
     pub window: [u64; WINDOW_WORDS],
     /// For an answer that took many ways to find, so that the verifier follows only one from there.
     pub answer: Unknown,
+    /// The same, while that one is in use.
+    pub passing: Unknown,
     /// Registers that were read from a kernel stack.
     pub saved_regs: [u64; 16],
     /// What a thread's entry starts as; all zero but for the owner [`Owner::Sleepers`].

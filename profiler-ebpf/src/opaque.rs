@@ -48,15 +48,6 @@ pub fn masked<const MASK: u64, T, const N: usize>(slice: &mut [T; N], index: u64
     unsafe { slice.get_unchecked_mut(mask::<MASK>(index) as usize) }
 }
 
-/// Hides from the compiler what it knows of a value, so that it makes no other code of it.
-///
-/// An addition, not nothing: LLVM writes line information for it, and the kernel refuses two for one
-/// instruction.
-#[inline(always)]
-pub fn hidden(value: u64) -> u64 {
-    arithmetic!("{0} += {1}", value, const 0)
-}
-
 /// Makes words zero, one by one: LLVM would call a `memset` that goes byte by byte, and on arm64 kernels
 /// before 6.0 a program that calls functions may not make tail calls.
 #[inline(always)]
@@ -87,6 +78,12 @@ impl Unknown {
     pub fn pass(&mut self, value: u64) -> u64 {
         self.set(value);
         self.get()
+    }
+
+    /// Where it is, for a helper to write to.
+    #[inline(always)]
+    pub fn place(&mut self) -> *mut u64 {
+        &raw mut self.0
     }
 
     /// Writes it.

@@ -93,13 +93,6 @@ impl Walk {
         pass(&mut ours.at.fp, &mut passing.at.fp);
         pass(&mut ours.at.lr, &mut passing.at.lr);
         pass(&mut ours.at.kept, &mut passing.at.kept);
-        pass(&mut ours.code.start, &mut passing.code.start);
-        pass(&mut ours.code.len, &mut passing.code.len);
-        pass(&mut ours.code.kind, &mut passing.code.kind);
-        pass(&mut ours.code.delta, &mut passing.code.delta);
-        pass(&mut ours.code.region, &mut passing.code.region);
-        pass(&mut ours.code.table, &mut passing.code.table);
-        pass(&mut ours.code.rules, &mut passing.code.rules);
         pass(&mut ours.stacks, &mut passing.stacks);
         pass(&mut ours.guessed, &mut passing.guessed);
         pass(&mut self.window, &mut scratch.walk.window);

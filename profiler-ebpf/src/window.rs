@@ -7,7 +7,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_copy_from_user_task, bpf_probe_read_user, bpf_task_pt_regs},
 };
 
-use crate::{opaque::mask, regs};
+use crate::{
+    opaque::{Unknown, mask},
+    regs,
+};
 
 /// Bytes of one copy.
 const WINDOW: u64 = 2048;
@@ -71,9 +74,6 @@ impl Memory for OtherTask {
 }
 
 impl Window {
-    /// Holds nothing yet.
-    pub const EMPTY: Self = Self { start: 0, words: 0 };
-
     /// Makes the buffer hold the word at `address`, a multiple of 8; false where it cannot be
     /// read. Nothing below `floor` is read.
     ///
@@ -85,6 +85,7 @@ impl Window {
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
+        passing: &mut Unknown,
         floor: u64,
         address: u64,
     ) -> bool {
@@ -93,9 +94,10 @@ impl Window {
         }
         let floor = floor & !7;
         let near = address.wrapping_sub(floor) <= WINDOW / 2;
-        self.copy(buffer, memory, if near { floor } else { address }, address)
+        let start = passing.pass(if near { floor } else { address });
+        self.copy(buffer, memory, passing, start, address)
             // The live end of a large frame may not have been touched yet.
-            || (near && self.copy(buffer, memory, address, address))
+            || (start != address && self.copy(buffer, memory, passing, address, address))
     }
 
     #[inline(always)]
@@ -103,6 +105,7 @@ impl Window {
         &mut self,
         buffer: &mut [u64; WINDOW_WORDS],
         memory: &M,
+        passing: &mut Unknown,
         start: u64,
         address: u64,
     ) -> bool {
@@ -112,7 +115,9 @@ impl Window {
             len = WINDOW;
         }
         let done = memory.read(buffer.as_mut_ptr(), mask::<{ PAGE - 1 }>(len) as u32, start);
-        *self = if done { Self { start, words: len.wrapping_sub(7) } } else { Self::EMPTY };
+        // As the window was when it held the word: the verifier then follows one way.
+        let (start, words) = if done { (start, len.wrapping_sub(7)) } else { (0, 0) };
+        *self = Self { start: passing.pass(start), words: passing.pass(words) };
         done
     }
 

@@ -12,7 +12,7 @@ use gimli::{
 };
 use object::{Architecture, Object, ObjectSection, ObjectSegment, SegmentFlags};
 use profiler_agent::runtime::native::{Limits, NoTable, Report, Source, Table, load};
-use profiler_common::native::rule::{Cfa, FramePointer, ReturnAddress, Rule};
+use profiler_common::native::rule::{Cfa, Rule};
 use profiler_common::native::step::{RUNNING, Registers, Stop, UNKNOWN, step};
 use profiler_common::walk::WalkEnd;
 
@@ -286,24 +286,10 @@ impl Compared<'_> {
             lr: frame.register(self.numbers.lr.unwrap_or(X86_64::RBX)),
             kept: RUNNING,
         };
-        // The innermost frame's registers are known to the caller of a step.
-        let cfa = (rule.cfa() == Cfa::Register.raw())
-            .then(|| Register(rule.extra() as u16))
-            .filter(|register| is_arm || *register != X86_64::RBX)
-            .map(|register| frame.register(register).wrapping_add(rule.offset()));
-        let ra = (rule.return_address() == ReturnAddress::Register.raw())
-            .then(|| frame.register(Register((rule.return_address_offset() / 8) as u16)));
-        if let Some(cfa) = cfa {
-            return Some(by_register(rule, cfa, ra, frame, self.numbers));
-        }
-        let in_memory = match ra {
-            Some(_) => rule.with_return_address(ReturnAddress::AtCfa, -1),
-            None => rule,
-        };
-        let found = step(in_memory, &mut registers, &mut { *frame }, is_arm);
+        let found = step(rule, &mut registers, &mut { *frame }, is_arm);
         let why = match found {
             Ok(()) => {
-                let pc = ra.unwrap_or(registers.pc);
+                let pc = registers.pc;
                 let fp = Some(registers.fp).filter(|fp| *fp != UNKNOWN);
                 let rbx = match registers.lr {
                     0 => None,
@@ -326,31 +312,6 @@ impl Compared<'_> {
         *self.tally.open.entry(why).or_default() += 1;
         None
     }
-}
-
-/// The caller by a rule whose CFA needs the innermost frame's registers.
-fn by_register(rule: Rule, cfa: u64, ra: Option<u64>, frame: &Frame, numbers: Numbers) -> Caller {
-    let at_frame = rule.return_address() == ReturnAddress::AtFramePointer.raw();
-    let from = if at_frame { cfa.wrapping_add(rule.frame_pointer_offset()) } else { cfa };
-    let pc = match (ra, numbers.lr) {
-        (Some(ra), _) => ra,
-        (None, Some(lr)) if rule.return_address() == ReturnAddress::LinkRegister.raw() => {
-            frame.register(lr)
-        }
-        _ => Frame::memory(from.wrapping_add(rule.return_address_offset())),
-    };
-    let fp = frame.register(numbers.fp);
-    let fp = match FramePointer::from_raw(rule.frame_pointer()) {
-        Some(FramePointer::Same) => Some(fp),
-        Some(FramePointer::Saved) => {
-            Some(Frame::memory(cfa.wrapping_add(rule.frame_pointer_offset())))
-        }
-        Some(FramePointer::SavedAtFp) => {
-            Some(Frame::memory(fp.wrapping_add(rule.frame_pointer_offset())))
-        }
-        _ => None,
-    };
-    Caller::At { pc, sp: cfa, fp, rbx: None }
 }
 
 fn kind_of(ours: Caller, expected: Caller) -> &'static str {

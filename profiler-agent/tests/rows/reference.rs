@@ -4,6 +4,7 @@ use gimli::{
     CfaRule, Encoding, EndianSlice, EvaluationResult, Expression, Format, LittleEndian, Location,
     Piece, Register, RegisterRule, UnwindExpression, UnwindSection, UnwindTableRow, Value, X86_64,
 };
+use profiler_common::native::frame::places;
 use profiler_common::native::step::Stack;
 
 pub type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -154,5 +155,12 @@ impl Stack for Frame {
 
     fn follows_call(&mut self, _: u64) -> Option<bool> {
         Some(true)
+    }
+
+    fn register(&mut self, offset: u64) -> Option<u64> {
+        let is_arm = self.numbers.lr.is_some();
+        let mut others = (0..31).filter(|number| *number != u64::from(self.numbers.sp.0));
+        let number = others.find(|number| places(*number, is_arm).0 == offset)?;
+        Some(Frame::register(self, Register(number as u16)))
     }
 }

@@ -26,6 +26,9 @@ pub const CHUNK_SHIFT: u32 = 8;
 /// Halvings that leave one mapping of the longest list.
 const MAPPING_STEPS: u32 = 15;
 const _: () = assert!(MAPPINGS_MAX <= 1 << MAPPING_STEPS);
+/// How many of them are done between two looks at what is left.
+const MAPPING_STEPS_AT_ONCE: u32 = 3;
+const _: () = assert!(MAPPING_STEPS % MAPPING_STEPS_AT_ONCE == 0);
 /// Halvings of the groups of 8 rows that a chunk may have.
 const GROUP_STEPS: u32 = 5;
 
@@ -101,28 +104,32 @@ pub fn rule<R: Region>(region: &mut R, table: u32, rules: u32, place: u32) -> Ru
 /// How many of `rows` ascending bytes are not above `place`.
 #[inline(always)]
 fn rows_up_to<R: Region>(region: &mut R, places: u32, rows: u32, place: u32) -> u32 {
-    if rows == 0 {
-        return 0;
-    }
     // All rows before the group of 8 in which the answer lies.
     let mut before = 0;
     if rows > 8 {
-        let mut step = 1 << (GROUP_STEPS - 1);
-        before = region.forget(0);
+        let mut step = GROUP_STEPS;
         while step > 0 {
-            let next = before + step * 8;
-            // Past the last row it reads what is not a place, and is not asked.
-            let reaches = next < rows && region.u8(places.wrapping_add(next)) <= place.into();
-            before = region.forget(if reaches { next } else { before });
-            step >>= 1;
+            step -= 1;
+            let next = before + (8 << step);
+            // Past the last row it reads what is not a place, and does not count.
+            let byte = region.u8(places.wrapping_add(next)) as u32;
+            before += (is_less(next, rows) & is_less(byte, place + 1)) << (3 + step);
         }
+        before = region.forget(before);
     }
     let left = rows - before;
     let left = if left > 8 { 8 } else { left };
     before + bytes_up_to(region.word(places.wrapping_add(before)), left, place)
 }
 
-/// How many of the first `count` bytes of a word, 1 to 8, are not above `place`; the bytes ascend.
+/// 1 where `a` is less than `b`, 0 where not; both below 2^31. Without a branch, of which the verifier would
+/// follow both ways; so it does for a mask of all bits or none.
+#[inline(always)]
+const fn is_less(a: u32, b: u32) -> u32 {
+    a.wrapping_sub(b) >> 31
+}
+
+/// How many of the first `count` bytes of a word, 0 to 8, are not above `place`; the bytes ascend.
 #[inline(always)]
 fn bytes_up_to(word: u64, count: u32, place: u32) -> u32 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -131,26 +138,40 @@ fn bytes_up_to(word: u64, count: u32, place: u32) -> u32 {
     // Per byte, without a borrow from its neighbour: the top bit is set where `place >= byte`.
     let low = (places | TOPS).wrapping_sub(word & !TOPS);
     let reached = (places & !word | !(places ^ word) & low) & TOPS;
-    let counted = reached & (TOPS >> (64 - 8 * count));
+    // In two steps: none is of 64 bits.
+    let half = 4 * (8 - count);
+    let counted = reached & (TOPS >> half >> half);
     ((counted >> 7).wrapping_mul(ONES) >> 56) as u32
+}
+
+/// 1 where an address is not below another, 0 where it is. The kernel's addresses, which have the highest
+/// bit, stay above the others without it.
+#[inline(always)]
+const fn is_reached(address: u64, start: u64) -> u32 {
+    const REST: u64 = u64::MAX >> 1;
+    (!(address & REST).wrapping_sub(start & REST) >> 63) as u32
 }
 
 /// The mapping of a list that holds `address`; `None` where none does.
 #[inline(always)]
 pub fn mapping<R: Region>(region: &mut R, list: u32, count: u32, address: u64) -> Option<Mapping> {
     const SIZE: u32 = size_of::<Mapping>() as u32;
-    if count.wrapping_sub(1) >= MAPPINGS_MAX {
+    let (mut first, mut left) = (region.forget(0), region.forget(count));
+    if left.wrapping_sub(1) >= MAPPINGS_MAX {
         return None;
     }
-    let (mut first, mut left) = (region.forget(0), region.forget(count));
-    let mut step = 0;
-    while step < MAPPING_STEPS && left > 1 {
-        let half = left >> 1;
-        let start = region.u64(list.wrapping_add(first.wrapping_add(half).wrapping_mul(SIZE)));
-        let (upper, rest) = if start <= address { (half, left - half) } else { (0, half) };
-        first = region.forget(first + upper);
-        left = region.forget(rest);
-        step += 1;
+    let mut steps = 0;
+    while steps < MAPPING_STEPS && left > 1 {
+        // Several at once: the verifier follows each way out. What is one mapping stays one.
+        for _ in 0..MAPPING_STEPS_AT_ONCE {
+            let half = left >> 1;
+            let start = region.u64(list.wrapping_add(first.wrapping_add(half).wrapping_mul(SIZE)));
+            first = first.wrapping_add(half.wrapping_mul(is_reached(address, start)));
+            left -= half;
+        }
+        first = region.forget(first);
+        left = region.forget(left);
+        steps += MAPPING_STEPS_AT_ONCE;
     }
     let at = list.wrapping_add(first.wrapping_mul(SIZE));
     let (start, len) = (region.u64(at), region.u32(at + 8) as u32);
@@ -181,7 +202,7 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_up_to_a_place() {
-        for count in 1..=8u32 {
+        for count in 0..=8u32 {
             for first in [0u32, 1, 100, 127, 128, 200] {
                 let places: Vec<u8> = (0..8).map(|i| (first + i * 6) as u8).collect();
                 let word = u64::from_le_bytes(*places.first_chunk().unwrap());
@@ -246,6 +267,21 @@ mod tests {
                     "{at}/{count}"
                 );
                 assert_eq!((find(start - 1), find(start + 0x1000)), (None, None), "{at}/{count}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernels_page_is_above_all_others() {
+        let of = |start| Mapping { start, len: 0x1000, ..Mapping::default() };
+        let starts = [0x1000, 0x7fff_0000_0001, 0xffff_ffff_ff60_0000];
+        let bytes: Vec<u8> = starts.iter().flat_map(|s| of(*s).as_bytes().to_vec()).collect();
+        for start in starts {
+            for (address, expected) in
+                [(start, Some(start)), (start + 0xfff, Some(start)), (start - 1, None)]
+            {
+                let found = mapping(&mut Bytes(&bytes), 0, 3, address).map(|m| m.start);
+                assert_eq!(found, expected, "{address:#x}");
             }
         }
     }

@@ -11,8 +11,9 @@
 //! - the **table** of a binary (see [`lookup`]): for each place in its code the [`rule`] that leads to
 //!   the caller.
 //!
-//! [`step`] applies a rule; [`walk`] does all of it for one frame.
+//! [`frame`] and [`step`] apply a rule; [`walk`] does all of it for one frame.
 
+pub mod frame;
 pub mod lookup;
 pub mod rule;
 pub mod step;

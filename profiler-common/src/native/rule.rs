@@ -11,8 +11,8 @@
 /// | 8–11 | [`ReturnAddress`] |
 /// | 12–15 | [`FramePointer`] |
 /// | 16–31 | place of the saved frame pointer, in words from the CFA, signed |
-/// | 32–39 | of the return address: likewise, or from the saved frame pointer; or its register |
-/// | 40–47 | what belongs to the [`Cfa`]: an addend in words, a register, a byte; with [`Cfa::Sp`] and [`Cfa::Fp`], where rbx is saved |
+/// | 32–39 | of the return address: likewise, or from the saved frame pointer |
+/// | 40–47 | what belongs to the [`Cfa`]: an addend in words, a register, both, a byte; with [`Cfa::Sp`] and [`Cfa::Fp`], where rbx is saved |
 /// | 48–63 | offset of the CFA from its register, in words, signed |
 ///
 /// With [`Cfa::SpBytes`], bits 40–63 are one number.
@@ -53,6 +53,12 @@ crate::wire_enum! {
         /// Behind a system call that begins a thread on a stack of its own: where it returned 0, that stack
         /// begins here; else as [`Cfa::Sp`].
         Clone = 11, "clone";
+        /// Stack pointer plus offset, and the return address is in a register: `vfork`, whose child uses the
+        /// stack meanwhile.
+        SpReturnRegister = 12, "sp_return_register";
+        /// The word at stack pointer plus offset plus 8 times a register, plus the addend: code that makes
+        /// room for a table and keeps the former stack pointer behind it, as in libcrypto.
+        SpIndexLoad = 13, "sp_index_load";
     }
 }
 
@@ -65,8 +71,6 @@ crate::wire_enum! {
         AtFramePointer = 1, "frame_pointer";
         /// In the link register still: only of the innermost function, or one that a signal interrupted.
         LinkRegister = 2, "link_register";
-        /// In another register, by its DWARF number: `vfork`, whose child uses the stack meanwhile.
-        Register = 3, "register";
     }
 }
 
@@ -117,6 +121,13 @@ impl Rule {
         Self(rest | (how.raw() as u64) << 12 | (words as u16 as u64) << 16)
     }
 
+    /// The same with the frame pointer as another rule has it.
+    #[must_use]
+    pub const fn with_frame_pointer_of(self, other: Self) -> Self {
+        const BITS: u64 = 0xffff << 16 | 0xf << 12;
+        Self(self.0 & !BITS | other.0 & BITS)
+    }
+
     /// The same with another place of the return address.
     #[must_use]
     pub const fn with_return_address(self, how: ReturnAddress, words: i8) -> Self {
@@ -124,11 +135,17 @@ impl Rule {
         Self(rest | (how.raw() as u64) << 8 | (words as u8 as u64) << 32)
     }
 
-    /// The same with an addend to a loaded CFA, in words; with the register of [`Cfa::Register`]; with the
-    /// byte of [`Cfa::Plt`].
+    /// The same with an addend to a loaded CFA, in words; with the register of [`Cfa::Register`] and
+    /// [`Cfa::SpReturnRegister`]; with the byte of [`Cfa::Plt`].
     #[must_use]
     pub const fn with_extra(self, extra: u8) -> Self {
         Self(self.0 & !(0xff << 40) | (extra as u64) << 40)
+    }
+
+    /// The same with the register, 0 to 31, and the addend in words, 0 to 7, of [`Cfa::SpIndexLoad`].
+    #[must_use]
+    pub const fn with_index(self, register: u8, addend: u8) -> Self {
+        self.with_extra(register & 31 | addend << 5)
     }
 
     /// The same where rbx is saved at this many words below the CFA; 0 where it was not touched,
@@ -174,6 +191,18 @@ impl Rule {
         self.0 >> 40 & 0xff
     }
 
+    /// DWARF number of the register of a [`Cfa`] that has one.
+    #[inline(always)]
+    pub const fn register(self) -> u64 {
+        self.extra() & 31
+    }
+
+    /// The addend of [`Cfa::SpIndexLoad`], in bytes.
+    #[inline(always)]
+    pub const fn index_addend(self) -> u64 {
+        (self.extra() >> 5) * 8
+    }
+
     /// Bytes from the stack pointer to the CFA of [`Cfa::SpBytes`].
     #[inline(always)]
     pub const fn bytes(self) -> u64 {
@@ -206,6 +235,8 @@ mod tests {
                 assert_eq!(rule.return_address(), ReturnAddress::AtFramePointer.raw());
                 assert_eq!(rule.return_address_offset(), (i64::from(near) * 8) as u64);
                 assert_eq!(rule.extra(), 0xa5);
+                let rule = rule.with_index(9, 7);
+                assert_eq!((rule.register(), rule.index_addend()), (9, 56));
             }
         }
     }

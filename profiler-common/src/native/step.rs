@@ -2,11 +2,9 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::frame::{self, Frame};
 use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 use crate::walk::WalkEnd;
-
-/// A frame is no larger, in bytes.
-const MAX_FRAME: u64 = 64 << 20;
 
 /// A frame pointer that is not known: no frame lies at an odd address.
 pub const UNKNOWN: u64 = 1;
@@ -58,6 +56,17 @@ pub trait Stack {
     fn next(&mut self, floor: u64, address: u64) -> Option<u64>;
     /// Any word.
     fn word(&mut self, address: u64) -> Option<u64>;
+    /// Words that follow each other, of which nothing else is likely to be needed; false where any of them
+    /// cannot be read.
+    fn words<const N: usize>(&mut self, address: u64, into: &mut [u64; N]) -> bool {
+        into.iter_mut().zip(0u64..).all(|(to, index)| {
+            self.word(address.wrapping_add(index * 8)).map(|word| *to = word).is_some()
+        })
+    }
+    /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
+    fn forget(&mut self, value: u64) -> u64 {
+        value
+    }
     /// Whether a call stands before this place in the code; `None` where the code is not at hand.
     fn follows_call(&mut self, return_address: u64) -> Option<bool>;
     /// A register that the kernel keeps of the thread, by its byte offset in `struct pt_regs` or, on arm64,
@@ -84,38 +93,61 @@ pub fn step<S: Stack>(
     stack: &mut S,
     is_arm: bool,
 ) -> Result<(), Stop> {
-    let cfa = rule.cfa();
-    if cfa == Cfa::Signal.raw() {
-        return interrupted(rule, at, stack, is_arm);
+    if rule.cfa() == Cfa::Signal.raw() {
+        return interrupted(rule, at, stack, is_arm).map_err(Stop::End);
     }
-    let cfa = frame_address(rule, at, stack, is_arm)?;
-    if cfa.wrapping_sub(at.sp) >= MAX_FRAME || cfa & 7 != 0 {
-        // A frame pointer may lead to another stack: Go's, from the one that C runs on.
-        let by_fp = rule.cfa() == Cfa::Fp.raw();
-        return Err(if by_fp { Stop::NoRule } else { Stop::End(WalkEnd::BadRow) });
-    }
-    let pc = return_address(rule, at, stack, cfa, is_arm)?;
+    let frame = frame::find(rule, at, stack, is_arm)?;
+    caller(rule, frame, at, at.sp, stack, is_arm).map_err(Stop::End)
+}
+
+/// Moves `at` from the function whose frame was found to the one that called it. Nothing below `floor` is read.
+#[inline(always)]
+pub fn caller<S: Stack>(
+    rule: Rule,
+    frame: Frame,
+    at: &mut Registers,
+    floor: u64,
+    stack: &mut S,
+    is_arm: bool,
+) -> Result<(), WalkEnd> {
+    let cfa = frame.cfa;
+    let pc = if rule.cfa() == Cfa::SpReturnRegister.raw() {
+        frame.returns_to
+    } else if is_arm && rule.return_address() == ReturnAddress::LinkRegister.raw() {
+        if at.lr == 0 {
+            return Err(WalkEnd::BadRow);
+        }
+        at.lr
+    } else {
+        let by_fp = rule.return_address() == ReturnAddress::AtFramePointer.raw();
+        let from = if by_fp { cfa.wrapping_add(rule.frame_pointer_offset()) } else { cfa };
+        let place = from.wrapping_add(rule.return_address_offset());
+        stack.next(floor, place).ok_or(WalkEnd::Unreadable)?
+    };
     let pc = if is_arm { without_signature(pc) } else { pc };
     if pc == 0 {
-        return Err(Stop::End(WalkEnd::Complete));
+        return Err(WalkEnd::Complete);
     }
     if !may_be_code(pc) {
-        return Err(Stop::End(WalkEnd::BadRow));
+        return Err(WalkEnd::BadRow);
     }
-    let base = if rule.frame_pointer() == FramePointer::SavedAtFp.raw() { at.fp } else { cfa };
+    let mut fp = at.fp;
     if rule.frame_pointer() & 1 != 0 {
-        let saved = base.wrapping_add(rule.frame_pointer_offset());
-        at.fp = stack.word(saved).ok_or(UNREADABLE)?;
+        let at_fp = rule.frame_pointer() == FramePointer::SavedAtFp.raw();
+        let from = if at_fp { fp } else { cfa };
+        let saved = from.wrapping_add(rule.frame_pointer_offset());
+        fp = stack.word(saved).ok_or(WalkEnd::Unreadable)?;
     } else if rule.frame_pointer() != FramePointer::Same.raw() {
-        at.fp = UNKNOWN;
+        fp = UNKNOWN;
     }
-    at.lr = if is_arm { 0 } else { rbx_of_caller(rule, at.lr, cfa) };
-    (at.pc, at.sp, at.kept) = (pc, cfa, CALLER);
+    let lr = if is_arm { 0 } else { rbx_of_caller(rule, at.lr, cfa) };
+    *at = Registers { pc, sp: cfa, fp, lr, kept: CALLER };
     Ok(())
 }
 
-/// DWARF number of rbx.
-const RBX: u64 = 3;
+/// Both ways to save a frame pointer are odd numbers.
+const _: () = assert!(FramePointer::Saved.raw() & FramePointer::SavedAtFp.raw() & 1 == 1);
+const _: () = assert!((FramePointer::Same.raw() | FramePointer::Unknown.raw()) & 1 == 0);
 
 /// Where the caller's rbx is. It is not read: few frames need it.
 #[inline(always)]
@@ -131,156 +163,29 @@ fn rbx_of_caller(rule: Rule, before: u64, cfa: u64) -> u64 {
     }
 }
 
-/// The value of rbx.
-#[inline(always)]
-fn rbx<S: Stack>(at: &Registers, stack: &mut S) -> Result<u64, Stop> {
-    match at.lr {
-        0 => Err(Stop::NoRule),
-        place if place & 1 == 1 => stack.word(place - 1).ok_or(UNREADABLE),
-        rbx => Ok(rbx),
-    }
-}
-
-/// Both ways to save a frame pointer are odd numbers.
-const _: () = assert!(FramePointer::Saved.raw() & FramePointer::SavedAtFp.raw() & 1 == 1);
-const _: () = assert!((FramePointer::Same.raw() | FramePointer::Unknown.raw()) & 1 == 0);
-
-const UNREADABLE: Stop = Stop::End(WalkEnd::Unreadable);
-
-/// The canonical frame address.
-#[inline(always)]
-fn frame_address<S: Stack>(
-    rule: Rule,
-    at: &Registers,
-    stack: &mut S,
-    is_arm: bool,
-) -> Result<u64, Stop> {
-    let cfa = rule.cfa();
-    if cfa == Cfa::Sp.raw() {
-        return Ok(at.sp.wrapping_add(rule.offset()));
-    }
-    if cfa == Cfa::Fp.raw() {
-        return Ok(at.fp.wrapping_add(rule.offset()));
-    }
-    if cfa == Cfa::SpBytes.raw() {
-        return Ok(at.sp.wrapping_add(rule.bytes()));
-    }
-    if cfa == Cfa::End.raw() {
-        return Err(Stop::End(WalkEnd::Complete));
-    }
-    if cfa == Cfa::Plt.raw() {
-        let pushed = if at.pc & 15 >= rule.extra() { 8 } else { 0 };
-        return Ok(at.sp.wrapping_add(rule.offset()).wrapping_add(pushed));
-    }
-    if cfa == Cfa::Register.raw() {
-        let base = if rule.extra() == RBX && !is_arm {
-            rbx(at, stack)?
-        } else {
-            register(rule.extra(), at, stack, is_arm).ok_or(Stop::NoRule)?
-        };
-        return Ok(base.wrapping_add(rule.offset()));
-    }
-    if cfa == Cfa::Clone.raw() {
-        if register(RESULT, at, stack, is_arm) == Some(0) {
-            return Err(Stop::End(WalkEnd::Complete));
-        }
-        return Ok(at.sp.wrapping_add(rule.offset()));
-    }
-    let base = if cfa == Cfa::SpLoad.raw() {
-        at.sp
-    } else if cfa == Cfa::FpLoad.raw() {
-        at.fp
-    } else {
-        return Err(Stop::NoRule);
-    };
-    let word = stack.word(base.wrapping_add(rule.offset())).ok_or(UNREADABLE)?;
-    Ok(word.wrapping_add(rule.extra() * 8))
-}
-
-#[inline(always)]
-fn return_address<S: Stack>(
-    rule: Rule,
-    at: &Registers,
-    stack: &mut S,
-    cfa: u64,
-    is_arm: bool,
-) -> Result<u64, Stop> {
-    let how = rule.return_address();
-    if how == ReturnAddress::LinkRegister.raw() {
-        return if at.lr == 0 { Err(Stop::End(WalkEnd::BadRow)) } else { Ok(at.lr) };
-    }
-    if how == ReturnAddress::Register.raw() {
-        let number = rule.return_address_offset() / 8;
-        return register(number, at, stack, is_arm).ok_or(Stop::NoRule);
-    }
-    let from = if how == ReturnAddress::AtFramePointer.raw() {
-        cfa.wrapping_add(rule.frame_pointer_offset())
-    } else {
-        cfa
-    };
-    stack.next(at.sp, from.wrapping_add(rule.return_address_offset())).ok_or(UNREADABLE)
-}
-
-/// DWARF number of the register with what a system call returned: rax, x0.
-const RESULT: u64 = 0;
-
-/// A register of a frame whose registers are kept, by its DWARF number; not the stack pointer.
-#[inline(always)]
-fn register<S: Stack>(number: u64, at: &Registers, stack: &mut S, is_arm: bool) -> Option<u64> {
-    let (in_kernel, in_context) = places(number, is_arm);
-    match at.kept {
-        CALLER => None,
-        RUNNING | CALLING => stack.register(in_kernel),
-        context => stack.word((context & !1).wrapping_add(in_context)),
-    }
-}
-
-/// Where a register is in what the kernel keeps, and where in a signal's `struct ucontext`.
-#[inline(always)]
-const fn places(number: u64, is_arm: bool) -> (u64, u64) {
-    if is_arm {
-        let place = (number & 31) * 8;
-        return (place, ARM_REGISTERS + place);
-    }
-    let digit = (number & 15) * 4;
-    ((X86_KERNEL >> digit & 15) * 8, X86_REGISTERS + (X86_CONTEXT >> digit & 15) * 8)
-}
-
-/// For each register of x86-64, from number 0 in the lowest digit on, which word of `struct pt_regs` it is;
-/// not of rsp, 7. rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15.
-const X86_KERNEL: u64 = 0x0123_6789_04ed_5bca;
-/// The same for `struct sigcontext`.
-const X86_CONTEXT: u64 = 0x7654_3210_fa89_becd;
-/// Where `struct sigcontext` is in x86-64's `struct ucontext`.
-const X86_REGISTERS: u64 = 40;
-/// Where the registers are in arm64's.
-const ARM_REGISTERS: u64 = 184;
-
 /// To what a signal interrupted: the kernel left its registers on the stack, in a `struct sigcontext`
 /// (arch/{x86,arm64}/include/uapi/asm/sigcontext.h) within a `struct ucontext`, which is where the
 /// rule's offset leads.
 #[inline(always)]
-fn interrupted<S: Stack>(
+pub fn interrupted<S: Stack>(
     rule: Rule,
     at: &mut Registers,
     stack: &mut S,
     is_arm: bool,
-) -> Result<(), Stop> {
+) -> Result<(), WalkEnd> {
     let context = at.sp.wrapping_add(rule.offset());
-    let (fp, sp, pc) = if is_arm { (416, 432, 440) } else { (120, 160, 168) };
-    let mut read = |offset: u64| stack.word(context.wrapping_add(offset)).ok_or(UNREADABLE);
-    let caller = Registers {
-        pc: read(pc)?,
-        sp: read(sp)?,
-        fp: read(fp)?,
-        // Behind x29 is x30, and behind rbp is rbx.
-        lr: read(fp + 8)?,
-        kept: context | 1,
-    };
-    if !may_be_code(caller.pc) {
-        return Err(Stop::End(WalkEnd::BadRow));
+    // rbp, rbx, rdx, rax, rcx, rsp, rip; x29, x30, sp, pc.
+    let mut saved = [0; 7];
+    let first = if is_arm { 416 } else { 120 };
+    if !stack.words(context.wrapping_add(first), &mut saved) {
+        return Err(WalkEnd::Unreadable);
     }
-    *at = caller;
+    let [fp, lr, a, b, _, c, d] = saved;
+    let (sp, pc) = if is_arm { (a, b) } else { (c, d) };
+    if !may_be_code(pc) {
+        return Err(WalkEnd::BadRow);
+    }
+    *at = Registers { pc, sp, fp, lr, kept: context | 1 };
     Ok(())
 }
 

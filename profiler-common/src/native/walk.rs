@@ -1,13 +1,11 @@
 //! One step of a walk: by unwind rows, and by frame pointer where there are none.
 
+use super::frame::{self, Frame, MAX_FRAME};
 use super::lookup::{self, Region};
-use super::rule::Rule;
-use super::step::{self, Registers, Stack, Stop, may_be_code, without_signature};
+use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
+use super::step::{self, Registers, Stack, Stop};
 use super::{Mapping, MappingKind, MappingList};
 use crate::walk::WalkEnd;
-
-/// A frame is no larger: what lies further away is another stack, or no frame.
-const MAX_FRAME: u64 = 64 << 20;
 
 /// How often a chain of frame pointers may go on on another stack: Go's `systemstack`, coroutines.
 const MAX_STACKS: u32 = 4;
@@ -20,6 +18,10 @@ pub trait Arena {
         Self: 'a;
     /// The region of this number.
     fn region(&mut self, number: u32) -> Option<Self::Region<'_>>;
+    /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
+    fn forget(&mut self, value: u64) -> u64 {
+        value
+    }
 }
 
 /// Where a walk stands, and what it needs to go on.
@@ -91,23 +93,53 @@ pub fn caller<A: Arena, S: Stack>(
     stack: &mut S,
     is_arm: bool,
 ) -> Result<(), WalkEnd> {
-    position.guessed = 0;
     let rule = rule(position, arena);
-    match step::step(rule, &mut position.at, stack, is_arm) {
-        Ok(()) => Ok(()),
-        Err(Stop::End(end)) => Err(end),
-        Err(Stop::NoRule) if position.is_pending() => Err(WalkEnd::NotReady),
-        Err(Stop::NoRule) => by_frame_pointer(position, stack, is_arm),
+    if rule.cfa() == Cfa::Signal.raw() {
+        position.guessed = 0;
+        return step::interrupted(rule, &mut position.at, stack, is_arm);
+    }
+    let floor = position.at.sp;
+    let (rule, frame, floor, how) = match frame::find(rule, &position.at, stack, is_arm) {
+        Ok(frame) => (rule, frame, floor, BY_ROWS),
+        Err(Stop::End(end)) => return Err(end),
+        Err(Stop::NoRule) if position.is_pending() => return Err(WalkEnd::NotReady),
+        Err(Stop::NoRule) => {
+            let (frame, floor, how) = by_frame_pointer(position, stack)?;
+            (BY_FRAME_POINTER, frame, floor, how)
+        }
+    };
+    // Many ways lead here, and the verifier is to follow one of them.
+    let rule = Rule(stack.forget(rule.0));
+    let frame = Frame { cfa: stack.forget(frame.cfa), returns_to: stack.forget(frame.returns_to) };
+    let (floor, how) = (stack.forget(floor), stack.forget(how));
+    let ended = step::caller(rule, frame, &mut position.at, floor, stack, is_arm);
+    position.guessed = (how & GUESSED) as u32;
+    if how == BY_ROWS {
+        return ended;
+    }
+    match ended {
+        Err(WalkEnd::BadRow) => Err(WalkEnd::NoRows),
+        Err(WalkEnd::Unreadable) if how == GUESSED | ELSEWHERE => Err(WalkEnd::NoRows),
+        Err(end) => Err(end),
+        // The register could hold anything: the return address must follow a call.
+        Ok(()) if stack.follows_call(position.at.pc).unwrap_or(how == GUESSED) => Ok(()),
+        Ok(()) => Err(WalkEnd::NoRows),
     }
 }
+
+/// The frame was found by its rows.
+const BY_ROWS: u64 = 0;
+/// It was found by the frame pointer.
+const GUESSED: u64 = 1;
+/// And it is on another stack.
+const ELSEWHERE: u64 = 2;
 
 /// The rule for the place.
 #[inline(always)]
 fn rule<A: Arena>(position: &mut Position, arena: &mut A) -> Rule {
     let place = position.at.place();
-    let code = &position.code;
-    if place.wrapping_sub(code.start) >= code.len.into() && !enter(position, arena, place) {
-        return Rule::NONE;
+    if place.wrapping_sub(position.code.start) >= position.code.len.into() {
+        enter(position, arena, place);
     }
     let code = &position.code;
     if code.kind != MappingKind::Table.raw() {
@@ -118,50 +150,48 @@ fn rule<A: Arena>(position: &mut Position, arena: &mut A) -> Rule {
     lookup::rule(&mut region, code.table, code.rules, place)
 }
 
-/// Finds the mapping that holds `place`, which is then remembered; false where none is known.
+/// Finds the mapping that holds `place`, which is then remembered.
 #[inline(always)]
-fn enter<A: Arena>(position: &mut Position, arena: &mut A, place: u64) -> bool {
+fn enter<A: Arena>(position: &mut Position, arena: &mut A, place: u64) {
     let list = position.list;
-    let Some(mut region) = arena.region(list.region) else { return false };
-    let found = lookup::mapping(&mut region, list.offset, list.count, place);
-    position.code = found.unwrap_or(NO_CODE);
-    found.is_some()
+    let found = match arena.region(list.region) {
+        Some(mut region) => lookup::mapping(&mut region, list.offset, list.count, place),
+        None => None,
+    };
+    let code = found.unwrap_or(NO_CODE);
+    position.code = Mapping {
+        start: arena.forget(code.start),
+        len: arena.forget(code.len.into()) as u32,
+        delta: arena.forget(code.delta.into()) as u32,
+        region: arena.forget(code.region.into()) as u32,
+        table: arena.forget(code.table.into()) as u32,
+        rules: arena.forget(code.rules.into()) as u32,
+        kind: arena.forget(code.kind.into()) as u32,
+    };
 }
 
 /// Where there are no rows: the word at the frame pointer is the caller's, the next word the return
 /// address. The same on x86-64 (`push rbp; mov rbp, rsp`) and arm64 (`stp x29, x30`).
+const BY_FRAME_POINTER: Rule = Rule::new(Cfa::Fp, 2)
+    .with_frame_pointer(FramePointer::Saved, -2)
+    .with_return_address(ReturnAddress::AtCfa, -1)
+    .with_rbx(Rule::RBX_LOST);
+
+/// The frame by [`BY_FRAME_POINTER`], what is not to be read below, and how it was found.
 #[inline(always)]
 fn by_frame_pointer<S: Stack>(
     position: &mut Position,
     stack: &mut S,
-    is_arm: bool,
-) -> Result<(), WalkEnd> {
-    let at = &mut position.at;
-    let fp = at.fp;
+) -> Result<(Frame, u64, u64), WalkEnd> {
+    let (fp, sp) = (stack.forget(position.at.fp), position.at.sp);
     if fp == 0 {
         return Err(WalkEnd::Complete);
     }
-    let other_stack = fp.wrapping_sub(at.sp) >= MAX_FRAME;
-    if fp & 7 != 0 || (other_stack && position.stacks >= MAX_STACKS) {
+    let elsewhere = fp.wrapping_sub(sp) >= MAX_FRAME;
+    if fp & 7 != 0 || (elsewhere && position.stacks >= MAX_STACKS) {
         return Err(WalkEnd::NoRows);
     }
-    let floor = if other_stack { fp } else { at.sp };
-    let unreadable = if other_stack { WalkEnd::NoRows } else { WalkEnd::Unreadable };
-    let return_address = stack.next(floor, fp.wrapping_add(8)).ok_or(unreadable)?;
-    let caller_fp = stack.word(fp).ok_or(unreadable)?;
-    let pc = if is_arm { without_signature(return_address) } else { return_address };
-    if pc == 0 {
-        return Err(WalkEnd::Complete);
-    }
-    if !may_be_code(pc) {
-        return Err(WalkEnd::NoRows);
-    }
-    // The register could hold anything: the return address must follow a call.
-    if !stack.follows_call(pc).unwrap_or(!other_stack) {
-        return Err(WalkEnd::NoRows);
-    }
-    position.stacks += u32::from(other_stack);
-    *at = Registers { pc, sp: fp.wrapping_add(16), fp: caller_fp, lr: 0, kept: step::CALLER };
-    position.guessed = 1;
-    Ok(())
+    position.stacks += u32::from(elsewhere);
+    let frame = Frame { cfa: fp.wrapping_add(16), returns_to: 0 };
+    Ok(if elsewhere { (frame, fp, GUESSED | ELSEWHERE) } else { (frame, sp, GUESSED) })
 }

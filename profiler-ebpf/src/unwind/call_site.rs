@@ -1,6 +1,6 @@
 //! Whether a word could be a return address: whether a call stands before the place that it leads to.
 
-use crate::{opaque::hidden, settings, window::Memory};
+use crate::{settings, window::Memory};
 
 const PAGE: u64 = 4096;
 
@@ -31,11 +31,10 @@ fn is_arm64_call(bytes: u64) -> bool {
 fn is_x86_64_call(bytes: u64) -> bool {
     const CALL: u64 = 0x10ff;
     const FIELD: u64 = 0x38ff;
-    let bytes = hidden(bytes);
-    (bytes >> 24) & 0xff == 0xe8
-        || (bytes >> 48) & FIELD == CALL
-        || (bytes >> 40) & FIELD == CALL
-        || (bytes >> 32) & FIELD == CALL
-        || (bytes >> 16) & FIELD == CALL
-        || (bytes >> 8) & FIELD == CALL
+    // Each is 0 where it is a call; a product, of 42 and 36 bits, has no branch for the verifier to follow.
+    let is_not = |shift: u64| ((bytes >> shift) & FIELD) ^ CALL;
+    let near = ((bytes >> 24) & 0xff) ^ 0xe8;
+    let short = is_not(48) * is_not(40) * is_not(32);
+    let long = is_not(16) * is_not(8) * near;
+    short == 0 || long == 0
 }

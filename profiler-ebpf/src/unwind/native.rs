@@ -10,6 +10,7 @@ use super::call_site;
 use crate::{
     arena::Tables,
     maps::Scratch,
+    opaque::Unknown,
     regs::read_kernel,
     settings,
     walk::Walk,
@@ -20,7 +21,8 @@ use crate::{
 #[inline(always)]
 pub fn step<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> Result<(), WalkEnd> {
     let mut arena = Tables(&mut scratch.answer);
-    let mut stack = UserStack { window: &mut walk.window, buffer: &mut scratch.window, memory };
+    let (window, buffer) = (&mut walk.window, &mut scratch.window);
+    let mut stack = UserStack { window, buffer, memory, passing: &mut scratch.passing };
     walk::caller(&mut walk.position, &mut arena, &mut stack, settings::is_arm())
 }
 
@@ -29,13 +31,14 @@ struct UserStack<'a, M> {
     window: &'a mut Window,
     buffer: &'a mut [u64; WINDOW_WORDS],
     memory: &'a M,
+    passing: &'a mut Unknown,
 }
 
 impl<M: Memory> Stack for UserStack<'_, M> {
     #[inline(always)]
     fn next(&mut self, floor: u64, address: u64) -> Option<u64> {
-        let Self { window, buffer, memory } = self;
-        let there = address & 7 == 0 && window.cover(buffer, *memory, floor, address);
+        let Self { window, buffer, memory, passing } = self;
+        let there = address & 7 == 0 && window.cover(buffer, *memory, passing, floor, address);
         there.then(|| window.word(buffer, address))
     }
 
@@ -44,8 +47,18 @@ impl<M: Memory> Stack for UserStack<'_, M> {
         if address & 7 == 0 && self.window.holds(address) {
             return Some(self.window.word(self.buffer, address));
         }
-        let mut word = 0u64;
-        self.memory.read(&raw mut word, 8, address).then_some(word)
+        let read = self.memory.read(self.passing.place(), 8, address);
+        read.then(|| self.passing.get())
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&mut self, address: u64, into: &mut [u64; N]) -> bool {
+        self.memory.read(into.as_mut_ptr(), const { N as u32 * 8 }, address)
+    }
+
+    #[inline(always)]
+    fn forget(&mut self, value: u64) -> u64 {
+        self.passing.pass(value)
     }
 
     #[inline(always)]
@@ -55,8 +68,7 @@ impl<M: Memory> Stack for UserStack<'_, M> {
 
     #[inline(always)]
     fn register(&mut self, offset: u64) -> Option<u64> {
-        let mut word = 0u64;
         let from = self.memory.registers()?.wrapping_add(offset);
-        read_kernel(&raw mut word, 8, from).then_some(word)
+        read_kernel(self.passing.place(), 8, from).then(|| self.passing.get())
     }
 }

@@ -18,13 +18,17 @@ pub(super) enum Shape {
     Register(gimli::Register, i64),
     /// The word at a register plus an offset, plus an addend.
     Load(gimli::Register, i64, u64),
+    /// The word at a register plus an offset plus 8 times another register, plus an addend.
+    IndexedLoad(gimli::Register, i64, gimli::Register, u64),
     /// The stack pointer plus an offset, and 8 more from this byte of 16 on.
     Plt(i64, u64),
 }
 
 /// Recognises an expression.
 pub(super) fn recognise(expression: Expression<Slice<'_>>, machine: Machine) -> Option<Shape> {
-    use Operation::{And, Deref, Ge, Plus, PlusConstant, RegisterOffset, Shl, UnsignedConstant};
+    use Operation::{
+        And, Deref, Ge, Mul, Plus, PlusConstant, RegisterOffset, Shl, UnsignedConstant,
+    };
 
     if expression.0.len() > MAX_BYTES {
         return None;
@@ -48,6 +52,15 @@ pub(super) fn recognise(expression: Expression<Slice<'_>>, machine: Machine) -> 
             Deref { size: 8, space: false, .. },
             PlusConstant { value },
         ] => Some(Shape::Load(register, offset, value)),
+        [
+            RegisterOffset { register, offset, .. },
+            RegisterOffset { register: index, offset: 0, .. },
+            UnsignedConstant { value: 8 },
+            Mul,
+            Plus,
+            Deref { size: 8, space: false, .. },
+            PlusConstant { value },
+        ] => Some(Shape::IndexedLoad(register, offset, index, value)),
         [
             RegisterOffset { register, offset, .. },
             RegisterOffset { register: gimli::X86_64::RA, offset: 0, .. },

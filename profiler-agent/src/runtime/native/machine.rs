@@ -46,6 +46,15 @@ impl Machine {
         }
     }
 
+    /// The number of a register that a rule may name: one that the kernel keeps.
+    pub(super) fn number(self, register: Register) -> Option<u8> {
+        let registers = match self {
+            Self::X86_64 => 16,
+            Self::Arm64 => 31,
+        };
+        u8::try_from(register.0).ok().filter(|number| *number < registers)
+    }
+
     /// Who gave the instructions that DWARF leaves to the machine their meaning: on arm64, that the
     /// return address is signed from here on.
     pub(super) const fn vendor(self) -> Vendor {

@@ -88,7 +88,7 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
         if register == self.machine.fp() {
             return Ok(Rule::new(Cfa::Fp, words));
         }
-        let number = u8::try_from(register.0).map_err(|_| Cause::CfaOffset)?;
+        let number = self.machine.number(register).ok_or(Cause::CfaOffset)?;
         Ok(Rule::new(Cfa::Register, words).with_extra(number))
     }
 
@@ -103,6 +103,13 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
                 let addend = (addend % 8 == 0).then_some(addend / 8)?;
                 Some(Rule::new(cfa, words(offset)?).with_extra(u8::try_from(addend).ok()?))
             }
+            Shape::IndexedLoad(sp, offset, index, addend) if sp == self.machine.sp() => {
+                let number = self.machine.number(index).filter(|_| index != sp)?;
+                let words_added = (addend % 8 == 0 && addend < 64).then_some((addend / 8) as u8)?;
+                let rule = Rule::new(Cfa::SpIndexLoad, words(offset)?);
+                Some(rule.with_index(number, words_added))
+            }
+            Shape::IndexedLoad(..) => None,
             Shape::Plt(offset, byte) => {
                 let byte = u8::try_from(byte).ok()?;
                 Some(Rule::new(Cfa::Plt, words(offset)?).with_extra(byte))
@@ -151,10 +158,14 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
         column: Register,
     ) -> Result<Rule, Cause> {
         let in_register = |register: Register| {
-            let number = i8::try_from(register.0).map_err(|_| Cause::ReturnAddress)?;
-            let is_link = self.machine == Machine::Arm64 && register == gimli::AArch64::X30;
-            let how = if is_link { ReturnAddress::LinkRegister } else { ReturnAddress::Register };
-            Ok(rule.with_return_address(how, if is_link { 0 } else { number }))
+            if self.machine == Machine::Arm64 && register == gimli::AArch64::X30 {
+                return Ok(rule.with_return_address(ReturnAddress::LinkRegister, 0));
+            }
+            let by_sp = rule.cfa() == Cfa::Sp.raw();
+            let number = self.machine.number(register).filter(|_| by_sp);
+            let words = (rule.offset() as i64 / 8) as i16;
+            let near = Rule::new(Cfa::SpReturnRegister, words).with_frame_pointer_of(rule);
+            number.map(|number| near.with_extra(number)).ok_or(Cause::ReturnAddress)
         };
         match saved {
             Some(RegisterRule::Offset(offset)) => {

@@ -36,7 +36,15 @@ impl fmt::Display for Readable {
             }
             Some(Cfa::SpBytes) => write!(f, "cfa={sp}{}", Offset(rule.bytes()))?,
             Some(Cfa::Register) => {
-                write!(f, "cfa={}{offset}", self.name(Register(rule.extra() as u16)))?;
+                write!(f, "cfa={}{offset}", self.name(Register(rule.register() as u16)))?;
+            }
+            Some(Cfa::SpReturnRegister) => {
+                let ra = self.name(Register(rule.register() as u16));
+                write!(f, "cfa={sp}{offset} ra={ra}")?;
+            }
+            Some(Cfa::SpIndexLoad) => {
+                let index = self.name(Register(rule.register() as u16));
+                write!(f, "cfa=[{sp}+{index}*8{offset}]{}", Offset(rule.index_addend()))?;
             }
             Some(Cfa::SpLoad) => write!(f, "cfa=[{sp}{offset}]{}", Offset(rule.extra() * 8))?,
             Some(Cfa::FpLoad) => write!(f, "cfa=[{fp}{offset}]{}", Offset(rule.extra() * 8))?,
@@ -67,6 +75,9 @@ impl fmt::Display for Readable {
 
 impl Readable {
     fn return_address(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rule.cfa() == Cfa::SpReturnRegister.raw() {
+            return Ok(());
+        }
         let offset = self.rule.return_address_offset();
         match ReturnAddress::from_raw(self.rule.return_address()) {
             Some(ReturnAddress::AtCfa) => write!(f, " ra=[cfa{}]", Offset(offset)),
@@ -75,9 +86,6 @@ impl Readable {
                 write!(f, " ra=[cfa{}]", Offset(from.wrapping_add(offset)))
             }
             Some(ReturnAddress::LinkRegister) => write!(f, " ra={}", self.name(AArch64::X30)),
-            Some(ReturnAddress::Register) => {
-                write!(f, " ra={}", self.name(Register((offset / 8) as u16)))
-            }
             None => Ok(()),
         }
     }
@@ -118,7 +126,8 @@ mod tests {
         let sp = Rule::new(Cfa::Sp, 2).with_frame_pointer(FramePointer::Saved, -2);
         let drap = Rule::new(Cfa::FpLoad, -1).with_frame_pointer(FramePointer::SavedAtFp, 0);
         let stored = Rule::new(Cfa::SpLoad, 5).with_extra(1);
-        let vfork = Rule::new(Cfa::Sp, 0).with_return_address(ReturnAddress::Register, 5);
+        let vfork = Rule::new(Cfa::SpReturnRegister, 0).with_extra(5);
+        let indexed = Rule::new(Cfa::SpIndexLoad, 1).with_index(9, 1);
         let far = Rule::new(Cfa::Sp, 200)
             .with_frame_pointer(FramePointer::Saved, -200)
             .with_return_address(ReturnAddress::AtFramePointer, 1);
@@ -132,6 +141,7 @@ mod tests {
             (Machine::X86_64, drap, "cfa=[rbp-8] ra=[cfa-8] rbp=[rbp]"),
             (Machine::X86_64, stored, "cfa=[rsp+40]+8 ra=[cfa-8]"),
             (Machine::X86_64, vfork, "cfa=rsp ra=rdi"),
+            (Machine::X86_64, indexed, "cfa=[rsp+r9*8+8]+8 ra=[cfa-8]"),
             (Machine::X86_64, Rule::sp_bytes(300_004), "cfa=rsp+300004 ra=[cfa-8]"),
             (Machine::Arm64, far, "cfa=sp+1600 ra=[cfa-1592] x29=[cfa-1600]"),
             (Machine::Arm64, leaf, "cfa=sp ra=x30"),
