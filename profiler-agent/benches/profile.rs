@@ -23,6 +23,7 @@ fn binary() -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: "00ff".to_owned(),
         file: None,
+        debug: None,
         segments: vec![Segment { file_offset: 0, file_size: 1 << 30, address: 0x1000 }],
         problem: None,
     })

@@ -80,7 +80,9 @@ fn the_agent_stays_within_48_mb() {
     let huge = huge_program(directory.path());
     let overlapping = workload::OVERLAPPING.build().unwrap();
     let overlapping = Program::start(&workload::ROTATOR.built(way::O2), &[overlapping]).unwrap();
-    let storm = Program::start(&workload::STORM, &["1000", "8"]).unwrap();
+    let nothing = workload::NOTHING.build().unwrap();
+    let storm = ["12000", "1200", "30", nothing.to_str().unwrap()];
+    let storm = Program::start(&workload::STORM, &storm).unwrap();
 
     let cgroup = Cgroup::new(LIMIT);
     let output = directory.path().join("recording.pb.gz");

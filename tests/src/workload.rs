@@ -80,6 +80,8 @@ pub const ROWS: Workload = c("rows.so", "rows.S").built(way::SHARED);
 pub const ROTATOR: Workload = c("rotator", "rotator.c");
 /// A program with very many executable mappings.
 pub const MAPPINGS: Workload = c("mappings", "mappings.c");
+/// A program that ends at once.
+pub const NOTHING: Workload = c("nothing", "nothing.c").built(way::BARE);
 /// Programs by the thousand.
 pub const STORM: Workload = c("storm", "storm.c");
 /// A library that describes its code again and again.

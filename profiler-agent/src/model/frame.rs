@@ -21,6 +21,9 @@ pub struct Binary {
     pub build_id: String,
     /// The file itself, opened while a process that maps it lived; `None` where that failed.
     pub file: Option<Arc<File>>,
+    /// What lay where its debug file would be, in the root directory of a process in a container. Nothing
+    /// proves yet that it belongs to the binary.
+    pub debug: Option<Arc<File>>,
     /// Loadable segments, to turn a file offset into an ELF virtual address.
     pub segments: Vec<Segment>,
     /// Why `file` is `None` or `segments` is empty, for the user.
@@ -220,9 +223,14 @@ impl Frame {
         }
     }
 
-    /// Whether it is not code, but says that something is missing.
+    /// Whether it is not code.
     pub fn is_marker(&self) -> bool {
         matches!(self, Self::Truncated { .. } | Self::Marker(_))
+    }
+
+    /// Whether it says that something is missing. A kernel thread has no user stack, so it misses none.
+    pub fn is_cut(&self) -> bool {
+        self.is_marker() && !matches!(self, Self::Marker(Marker::NoStack))
     }
 }
 

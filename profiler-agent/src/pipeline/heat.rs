@@ -72,6 +72,7 @@ mod tests {
                 kind: BinaryKind::File,
                 build_id: String::new(),
                 file: None,
+                debug: None,
                 segments: Vec::new(),
                 problem: None,
             })

@@ -173,8 +173,7 @@ impl Queue {
             Some(cache) => native::load_cached(file, debug, &binary.build_id, &limits, cache),
             None => native::load(file, debug, &limits).map(|table| table.parts),
         };
-        let find =
-            || debug_file::of_file(file, &binary.path, &binary.build_id, &self.debug_directories);
+        let find = || debug_file::of_binary(binary, &self.debug_directories);
         let debug = fence::guard(find).flatten();
         let mut loaded = fence::guard(|| load(debug.as_ref().map(|debug| &*debug.file)));
         if debug.is_some() && !matches!(loaded, Some(Ok(_))) {

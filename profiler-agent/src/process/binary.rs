@@ -208,13 +208,17 @@ impl Binaries {
             kind,
             build_id,
             file: None,
+            debug: None,
             segments: Vec::new(),
             problem: None,
         };
         let retry = match found {
             Ok(found) => self.adopt(&mut binary, found),
             Err(error) => {
-                self.losses.add("binaries_not_found", 1);
+                let no_answer = matches!(error, NotFound::NoAnswer);
+                let name =
+                    if no_answer { "binaries_not_opened_timeout" } else { "binaries_not_found" };
+                self.losses.add(name, 1);
                 binary.problem = Some(error.to_string());
                 !matches!(error, NotFound::Refused(_))
             }
@@ -234,6 +238,7 @@ impl Binaries {
         if self.has_room() {
             self.open += 1;
             binary.file = Some(Arc::new(found.file));
+            binary.debug = found.debug.map(Arc::new);
             return false;
         }
         self.losses.add("binaries_not_opened_limit", 1);
@@ -290,6 +295,7 @@ impl Binaries {
             kind: BinaryKind::Vdso,
             build_id: headers.build_id,
             file,
+            debug: None,
             segments: headers.segments,
             problem,
         });

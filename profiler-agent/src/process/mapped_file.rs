@@ -14,6 +14,8 @@ use crate::model::event::{Mmap, MmapId};
 pub(super) struct Found {
     /// The file.
     pub(super) file: File,
+    /// What lies where its debug file would be, in the root of its process.
+    pub(super) debug: Option<File>,
     /// Which content.
     pub(super) stamp: Stamp,
     /// Its ELF headers.
@@ -32,6 +34,9 @@ pub(super) enum NotFound {
          no file at its path has its build ID or inode"
     )]
     Unproven,
+    /// The file system does not answer.
+    #[error("its file system does not answer (a network that is gone, or a daemon that hangs)")]
+    NoAnswer,
 }
 
 /// Where files are looked for.
@@ -48,7 +53,7 @@ impl Files for Procfs {
         if let Some(held) = hold_mapped(self, wanted) {
             let found = open(&held).map_err(NotFound::Refused)?;
             if found.is_proven(&wanted.id) || has_path(self, wanted) {
-                return Ok(found);
+                return Ok(found.with_debug(self, wanted.pid));
             }
         }
         let Backing::File(path) = Backing::of(&wanted.path) else { return Err(NotFound::Unproven) };
@@ -60,6 +65,7 @@ impl Files for Procfs {
             .filter_map(|pid| self.process(pid).and_then(|dir| dir.hold_in_root(path)).ok())
             .filter_map(|held| open(&held).ok())
             .find(|found| found.is_proven(&wanted.id))
+            .map(|found| found.with_debug(self, wanted.pid))
             .ok_or(NotFound::Unproven)
     }
 
@@ -69,6 +75,19 @@ impl Files for Procfs {
 }
 
 impl Found {
+    /// With the debug file that a container has of it. Those of the host are found without its process.
+    fn with_debug(mut self, procfs: &Procfs, pid: u32) -> Self {
+        let build_id = self.headers.as_ref().map_or("", |headers| &headers.build_id);
+        if let Some(path) = path_by_build_id(build_id)
+            && let Ok(dir) = procfs.process(pid)
+            && dir.has_own_root()
+        {
+            let held = dir.hold_in_root(path.as_bytes());
+            self.debug = held.and_then(|held| read_held(&held)).ok();
+        }
+        self
+    }
+
     /// Whether it is the file that the kernel told of. Its path proves nothing.
     fn is_proven(&self, id: &MmapId) -> bool {
         match id {
@@ -83,7 +102,13 @@ impl Found {
 
 fn open(held: &File) -> io::Result<Found> {
     let file = read_held(held)?;
-    Ok(Found { stamp: Stamp::of(&file)?, headers: elf::read(&file), file })
+    Ok(Found { stamp: Stamp::of(&file)?, headers: elf::read(&file), debug: None, file })
+}
+
+/// Where distributions put the debug file of a binary with this build ID, in hex.
+fn path_by_build_id(build_id: &str) -> Option<String> {
+    let (first, rest) = build_id.split_at_checked(2)?;
+    (!rest.is_empty()).then(|| format!("/usr/lib/debug/.build-id/{first}/{rest}.debug"))
 }
 
 fn hold_mapped(procfs: &Procfs, wanted: &Mmap) -> Option<File> {

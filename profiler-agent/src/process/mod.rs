@@ -28,7 +28,9 @@ mod vdso;
 
 mod backoff;
 mod maps;
+mod mounts;
 mod open;
+mod patience;
 mod procfs;
 pub mod service;
 mod status;

@@ -14,6 +14,8 @@ use super::headless::Headless;
 use super::identity::{self, Cgroups};
 use super::jit::JitMaps;
 use super::life::{Image, Source};
+use super::mounts::Mounts;
+use super::patience::Patient;
 use super::procfs::{Procfs, now_ns};
 use super::service::Rules;
 use super::stacks::{Known, Stacks};
@@ -40,6 +42,7 @@ pub struct ScanError {
 #[derive(Debug)]
 pub struct Processes {
     procfs: Procfs,
+    files: Patient<Procfs>,
     max_process_mappings: usize,
     table: Table,
     binaries: Binaries,
@@ -58,6 +61,7 @@ pub struct Processes {
 impl Processes {
     /// Knows no process yet.
     pub fn new(config: Config) -> Self {
+        let procfs = Procfs::new(config.proc.clone());
         Self {
             max_process_mappings: config.max_process_mappings,
             table: Table::new(&config),
@@ -71,7 +75,8 @@ impl Processes {
             rescan: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
             sampled: 0,
             losses: Losses::default(),
-            procfs: Procfs::new(config.proc),
+            files: Patient::new(procfs.clone(), Mounts::new(procfs.clone())),
+            procfs,
         }
     }
 
@@ -239,7 +244,7 @@ impl Processes {
     }
 
     fn mapping(&mut self, mmap: &Mmap, parent: Option<u32>) -> Option<Mapping> {
-        let code = self.binaries.code(mmap, parent, &self.procfs)?;
+        let code = self.binaries.code(mmap, parent, &self.files)?;
         let end = mmap.start.saturating_add(mmap.len);
         Some(Mapping { start: mmap.start, end, file_offset: mmap.file_offset, code })
     }

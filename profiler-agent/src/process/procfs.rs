@@ -13,10 +13,13 @@ use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 
 use super::maps::{self, Maps};
-use super::open::{hold, hold_dir, hold_dir_at, hold_in_root};
+use super::open::{Stamp, hold, hold_dir, hold_dir_at, hold_in_root};
 
 /// Longest of the small files (`status`, `comm`, `cgroup`) that is read.
 const MAX_SMALL: u64 = 64 * 1024;
+
+/// Longest list of mounts that is read: hosts of containers have thousands.
+const MAX_MOUNTS: u64 = 4 << 20;
 
 /// A procfs.
 #[derive(Clone, Debug)]
@@ -83,6 +86,13 @@ impl ProcessDir {
         Ok(path.as_bytes().to_vec())
     }
 
+    /// What is mounted where it lives.
+    pub(super) fn mounts(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        self.open("mountinfo")?.take(MAX_MOUNTS).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
     /// Its executable mappings, at most `limit` of them.
     pub(super) fn maps(&self, time_ns: u64, limit: usize) -> io::Result<Maps> {
         maps::read(BufReader::new(self.open("maps")?), self.pid, time_ns, limit)
@@ -98,6 +108,15 @@ impl ProcessDir {
     pub(super) fn mapped_path(&self, start: u64, end: u64) -> io::Result<Vec<u8>> {
         let path = nix::fcntl::readlinkat(&self.fd, &map_file(start, end))?;
         Ok(path.as_bytes().to_vec())
+    }
+
+    /// Whether it lives in another root directory than the agent.
+    pub(super) fn has_own_root(&self) -> bool {
+        let theirs =
+            hold_dir_at(&self.fd, Path::new("root")).and_then(|root| Stamp::of(&root.into()));
+        let ours = hold_dir(Path::new("/")).and_then(|root| Stamp::of(&root.into()));
+        let directory = |stamp: Stamp| (stamp.device, stamp.inode);
+        matches!((theirs, ours), (Ok(theirs), Ok(ours)) if directory(theirs) != directory(ours))
     }
 
     /// Holds the file at a path, in the root directory of the process.

@@ -24,6 +24,7 @@ pub(super) fn binary(id: u32, path: &str) -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: format!("AB{id:02x}"),
         file: None,
+        debug: None,
         segments: vec![Segment { file_offset: 0x100, file_size: 0xf000, address: 0x1100 }],
         problem: None,
     })

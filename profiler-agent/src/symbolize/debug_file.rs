@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 
 use super::elf::Elf;
 use super::text::until_nul;
+use crate::model::frame::Binary;
 
 /// Bytes of a debug file whose checksum is computed at most: 1 GiB takes half a second.
 const MAX_CHECKED: u64 = 1 << 30;
@@ -28,8 +29,17 @@ pub struct DebugFile {
     pub path: PathBuf,
 }
 
-/// The debug file of a binary, if one of the directories has it: what describes its code, for others
-/// than this stage. `path` is the binary's, as its processes see it; `build_id` is in hex, and read from
+/// The debug file of a binary, if its container or one of the directories has it: what describes its code,
+/// for others than this stage.
+pub fn of_binary(binary: &Binary, directories: &[PathBuf]) -> Option<DebugFile> {
+    let own = binary.debug.as_ref().and_then(|own| {
+        let path = path_by_build_id(Path::new("/usr/lib/debug"), &binary.build_id)?;
+        Some(DebugFile { file: own_file(own, &binary.build_id)?.into_file(), path })
+    });
+    own.or_else(|| of_file(binary.file.as_ref()?, &binary.path, &binary.build_id, directories))
+}
+
+/// The debug file of a file. `path` is its, as its processes see it; `build_id` is in hex, and read from
 /// the file where it is empty.
 pub fn of_file(
     file: &Arc<File>,
@@ -47,9 +57,18 @@ pub fn of_file(
     Some(DebugFile { file: debug.into_file(), path })
 }
 
-/// The debug file of a binary, if one of the directories has it.
-pub(super) fn find(elf: &Elf, path: &str, build_id: &str, directories: &[PathBuf]) -> Option<Elf> {
-    find_at(elf, path, build_id, directories).map(|(_, debug)| debug)
+/// The debug file of a binary, if its container or one of the directories has it.
+pub(super) fn find(elf: &Elf, binary: &Binary, directories: &[PathBuf]) -> Option<Elf> {
+    let own = binary.debug.as_ref().and_then(|own| own_file(own, &binary.build_id));
+    own.or_else(|| {
+        find_at(elf, &binary.path, &binary.build_id, directories).map(|(_, debug)| debug)
+    })
+}
+
+/// What a container has as the debug file of a binary, if it has its build ID.
+fn own_file(file: &Arc<File>, build_id: &str) -> Option<Elf> {
+    let debug = Elf::open(Arc::clone(file)).ok()?;
+    (!build_id.is_empty() && debug.build_id() == build_id).then_some(debug)
 }
 
 fn find_at(elf: &Elf, path: &str, id: &str, directories: &[PathBuf]) -> Option<(PathBuf, Elf)> {
@@ -57,15 +76,19 @@ fn find_at(elf: &Elf, path: &str, id: &str, directories: &[PathBuf]) -> Option<(
 }
 
 fn by_build_id(build_id: &str, directories: &[PathBuf]) -> Option<(PathBuf, Elf)> {
+    directories.iter().find_map(|directory| {
+        let path = path_by_build_id(directory, build_id)?;
+        let debug = open(&path).filter(|debug| debug.build_id() == build_id)?;
+        Some((path, debug))
+    })
+}
+
+fn path_by_build_id(directory: &Path, build_id: &str) -> Option<PathBuf> {
     if !build_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let (first, rest) = build_id.split_at_checked(2)?;
-    directories.iter().find_map(|directory| {
-        let path = directory.join(format!(".build-id/{first}/{rest}.debug"));
-        let debug = open(&path).filter(|debug| debug.build_id() == build_id)?;
-        Some((path, debug))
-    })
+    Some(directory.join(format!(".build-id/{first}/{rest}.debug")))
 }
 
 /// As debuggers do: `<directory>/<path of the binary>/<link>`. Not beside the binary, where whoever

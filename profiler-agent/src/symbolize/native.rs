@@ -134,7 +134,7 @@ impl Native {
         if self.debug_files.len() >= MAX_DEBUG_FILES && !self.debug_files.contains_key(&binary.id) {
             self.debug_files.clear();
         }
-        let find = || debug_file::find(elf, &binary.path, &binary.build_id, &self.debug_dirs);
+        let find = || debug_file::find(elf, binary, &self.debug_dirs);
         self.debug_files.entry(binary.id).or_insert_with(|| find().map(Arc::new)).clone()
     }
 }

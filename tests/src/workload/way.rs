@@ -48,6 +48,8 @@ pub const DEBUG_FRAME: Way = c(
 pub const NO_INDEX: Way = c("no_index", &["-O2", "-fomit-frame-pointer", "-Wl,--no-eh-frame-hdr"]);
 /// Without libraries, at a fixed address.
 pub const STATIC: Way = c("static", &["-O2", "-fomit-frame-pointer", "-static"]);
+/// Without anything but itself.
+pub const BARE: Way = c("bare", &["-O2", "-static", "-nostdlib", "-nostartfiles"]);
 /// Without libraries, at any address.
 pub const STATIC_PIE: Way = c("static_pie", &["-O2", "-fomit-frame-pointer", "-static-pie"]);
 /// Without symbols.

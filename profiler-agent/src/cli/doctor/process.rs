@@ -254,7 +254,7 @@ fn make(binary: &Binary, limits: &Limits) -> Result<(Table, Option<DebugFile>), 
     };
     let directories = symbolize::Config::default().debug_dirs;
     let read = || {
-        let debug = debug_file::of_file(file, &binary.path, &binary.build_id, &directories);
+        let debug = debug_file::of_binary(binary, &directories);
         let whole = debug.and_then(|debug| {
             let table = load(file, Some(&debug.file), limits).ok()?;
             Some((table, Some(debug)))

@@ -93,7 +93,7 @@ impl Cuts {
         let mut reasons: HashMap<FrameKey, (&Frame, u64)> = HashMap::new();
         for sample in recording.window.samples() {
             stacks += sample.tally.count;
-            let mut markers = sample.stack.iter().filter(|frame| frame.is_marker()).peekable();
+            let mut markers = sample.stack.iter().filter(|frame| frame.is_cut()).peekable();
             cut += if markers.peek().is_some() { sample.tally.count } else { 0 };
             for marker in markers {
                 reasons.entry(marker.key()).or_insert((marker, 0)).1 += sample.tally.count;

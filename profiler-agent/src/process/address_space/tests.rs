@@ -12,6 +12,7 @@ fn binary(id: u32) -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: String::new(),
         file: None,
+        debug: None,
         segments: Vec::new(),
         problem: None,
     })

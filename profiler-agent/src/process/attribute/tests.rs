@@ -13,6 +13,7 @@ fn space() -> AddressSpace {
         kind: BinaryKind::File,
         build_id: String::new(),
         file: None,
+        debug: None,
         segments: Vec::new(),
         problem: None,
     });

@@ -40,6 +40,7 @@ impl Files for Fake {
         let segment = Segment { file_offset: 0, file_size: 1, address: 2 };
         let headers = |id: &str| Headers { build_id: id.to_owned(), segments: vec![segment] };
         Ok(Found {
+            debug: None,
             file: File::open("/proc/self/exe").unwrap(),
             stamp: stamp(*content),
             headers: build_id.map(headers).ok_or(ElfError::NotElf),

@@ -175,6 +175,7 @@ fn a_debug_file_with_another_build_id_is_refused() {
     let claims = Binary {
         build_id: "abcd111111111111".to_owned(),
         file: real.file.clone(),
+        debug: None,
         segments: real.segments.clone(),
         path: real.path.clone(),
         problem: None,

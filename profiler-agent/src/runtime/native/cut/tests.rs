@@ -21,6 +21,7 @@ fn binary(segments: &[(u64, u64, u64)]) -> Binary {
         kind: BinaryKind::File,
         build_id: String::new(),
         file: None,
+        debug: None,
         segments: segments.iter().map(segment).collect(),
         problem: None,
     }

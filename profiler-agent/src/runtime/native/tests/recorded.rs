@@ -120,6 +120,7 @@ fn binary(file: &MappedFile) -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: String::new(),
         file: None,
+        debug: None,
         segments: segments.collect(),
         problem: None,
     })

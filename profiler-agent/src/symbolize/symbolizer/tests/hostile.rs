@@ -24,6 +24,7 @@ fn with_contents(id: u32, original: &Binary, contents: &[u8]) -> Arc<Binary> {
         kind: original.kind,
         build_id: String::new(),
         file: Some(Arc::new(file)),
+        debug: None,
         segments: original.segments.clone(),
         problem: None,
     })

@@ -62,6 +62,7 @@ pub fn binary(id: u32, path: &Path) -> Arc<Binary> {
         path: path.display().to_string(),
         kind: BinaryKind::File,
         build_id: build_id.iter().map(|b| format!("{b:02x}")).collect(),
+        debug: None,
         segments: segments.collect(),
         file: Some(Arc::new(File::open(path).unwrap())),
         problem: None,

@@ -218,6 +218,7 @@ fn binary(name: &str, has_file: bool) -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: name.to_owned(),
         file: has_file.then(|| Arc::new(File::open("/dev/null").unwrap())),
+        debug: None,
         segments: vec![Segment { file_offset: 0, file_size: PAGE, address: 0 }],
         problem: None,
     })
