@@ -19,10 +19,6 @@ const BAR: f64 = 0.999;
 const EARLY: f64 = 0.15;
 /// How the frame begins that says so.
 const NOT_READY: &str = "[truncated: unwind rows not ready";
-/// The same for openssl. Some of libcrypto's assembly has its frame's address in a register that no rule
-/// can name; of a sample there only the innermost function is known, 2 to 4 in
-/// 1,000.
-const BAR_OF_OPENSSL: f64 = 0.99;
 /// Samples of a program, at least.
 const ENOUGH: u64 = 500;
 
@@ -108,7 +104,6 @@ fn assert_whole(programs: &[Debian]) {
 /// What is not as it must be with the stacks of one program.
 fn failures(name: &str, work: &Work, pids: &[String], recording: &Recording) -> Vec<String> {
     let judge = Judge::new(&work.file);
-    let bar = if name == debian::OPENSSL.name { BAR_OF_OPENSSL } else { BAR };
     // Programs that only compute leave the CPU when another one takes it: not often.
     let kinds = [("samples", ENOUGH), ("blocks", 1)];
     let judged = kinds.into_iter().filter_map(|(kind, enough)| {
@@ -119,7 +114,7 @@ fn failures(name: &str, work: &Work, pids: &[String], recording: &Recording) -> 
         println!("{name}: {kind}: {early} came before the tables; {wholeness}");
         let is_good = wholeness.samples >= enough
             // A single one is no share.
-            && (wholeness.share() >= bar || wholeness.whole + 1 == wholeness.samples)
+            && (wholeness.share() >= BAR || wholeness.whole + 1 == wholeness.samples)
             && early as f64 <= EARLY * wholeness.samples as f64;
         (!is_good).then(|| format!("{name}: {kind}: {early} early; {wholeness}"))
     });
