@@ -52,6 +52,7 @@ fn binary(id: u64) -> Arc<Binary> {
         kind: BinaryKind::File,
         build_id: format!("{:040x}", id * 0x9e37_79b9),
         file: None,
+        debug: None,
         segments: vec![Segment { file_offset: 0, file_size: 1 << 30, address: 0x1000 }],
         problem: None,
     })

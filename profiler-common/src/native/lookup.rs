@@ -28,7 +28,7 @@ const MAPPING_STEPS: u32 = 15;
 const _: () = assert!(MAPPINGS_MAX <= 1 << MAPPING_STEPS);
 /// How many of them are done between two looks at what is left.
 const MAPPING_STEPS_AT_ONCE: u32 = 3;
-const _: () = assert!(MAPPING_STEPS % MAPPING_STEPS_AT_ONCE == 0);
+const _: () = assert!(MAPPING_STEPS.is_multiple_of(MAPPING_STEPS_AT_ONCE));
 /// Halvings of the groups of 8 rows that a chunk may have.
 const GROUP_STEPS: u32 = 5;
 
