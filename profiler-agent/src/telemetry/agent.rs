@@ -26,6 +26,8 @@ pub struct Agent {
     started: Duration,
     /// Sinks that have series.
     sinks: Mutex<BTreeSet<String>>,
+    /// Time in BPF programs (seconds) and stacks at the last look.
+    last_bpf: Mutex<(f64, u64)>,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -51,7 +53,7 @@ impl Default for Agent {
         let series = Metric::ALL.iter().map(|metric| Series::register(*metric, &mut registry));
         let series = series.collect();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { registry, series, started, sinks: Mutex::default() }
+        Self { registry, series, started, sinks: Mutex::default(), last_bpf: Mutex::default() }
     }
 }
 
@@ -198,6 +200,24 @@ impl Agent {
         self.set(Metric::Threads, own.threads as f64);
         self.set(Metric::StartTime, self.started.as_secs_f64());
         self.reach(Metric::LogRepeats, repeats::left_out());
+        self.divide_bpf_time();
+    }
+
+    /// What a stack cost in BPF programs, of those that were taken since the last look.
+    fn divide_bpf_time(&self) {
+        let (Some(Series::Time(time)), Some(Series::Counts(stacks))) =
+            (self.series(Metric::BpfTime), self.series(Metric::Samples))
+        else {
+            return;
+        };
+        let count = |event| stacks.get(&labels(Metric::Samples, event)).map_or(0, |c| c.get());
+        let now = (time.get(), count("on-cpu").saturating_add(count("off-cpu")));
+        let mut last = self.last_bpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = now.1.saturating_sub(last.1);
+        if taken > 0 {
+            self.set(Metric::BpfPerSample, (now.0 - last.0).max(0.0) / taken as f64);
+            *last = now;
+        }
     }
 
     fn series(&self, metric: Metric) -> Option<&Series> {
@@ -346,6 +366,20 @@ mod tests {
         assert_eq!(line(&text, "profiler_agent_bpf_time_seconds_total").as_deref(), Some("1.5"));
         let cpu = line(&text, "profiler_agent_cpu_seconds_total").unwrap();
         assert!(cpu.parse::<f64>().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn bpf_time_is_divided_among_the_stacks_of_its_time() {
+        let agent = Agent::default();
+        let per_sample = |seconds, stacks| {
+            agent.reach_seconds(Metric::BpfTime, seconds);
+            agent.add_of(Metric::Samples, "on-cpu", stacks);
+            line(&agent.render(), "profiler_agent_bpf_per_sample_seconds")
+        };
+        assert_eq!(per_sample(0.0, 0).as_deref(), Some("0.0"));
+        assert_eq!(per_sample(1.0, 4).as_deref(), Some("0.25"));
+        assert_eq!(per_sample(1.5, 4).as_deref(), Some("0.125"));
+        assert_eq!(per_sample(1.5, 0).as_deref(), Some("0.125"));
     }
 
     #[test]

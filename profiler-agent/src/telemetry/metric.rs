@@ -48,7 +48,7 @@ metrics! {
     TurnedAwayTime = Counter "turned_away_time", "seconds", "reason", "Time that was filtered, by reason";
     TruncatedStacks = Counter "truncated_stacks", "", "reason", "Stacks whose outer frames are missing, by reason";
     BpfTime = Counter "bpf_time", "seconds", "", "Time in the agent's BPF programs, extrapolated from the times at which the kernel counts it";
-    BpfPerSample = Gauge "bpf_per_sample", "seconds", "", "Time in BPF programs per stack that was taken, lately";
+    BpfPerSample = Gauge "bpf_per_sample", "seconds", "", "Time in BPF programs per stack that was taken since the last scrape";
     Processes = Gauge "processes", "", "", "Processes whose mappings the kernel side knows";
     UnwindTables = Gauge "unwind_tables", "", "", "Unwind tables in the kernel's memory";
     UnwindMemory = Gauge "unwind_memory", "bytes", "", "What the kernel has given for unwind rows and lists of mappings";
