@@ -10,8 +10,10 @@
 //! [`record`] makes one window of a recording. [`run`] makes windows without end: each is encoded beside
 //! the collector and handed over ([`running`]), while the collector is at work on the next.
 
+mod burst;
 mod collector;
 mod control;
+mod governor;
 mod heat;
 mod inbox;
 mod line;
@@ -22,6 +24,7 @@ mod reading;
 mod recording;
 mod running;
 mod shares;
+mod steering;
 mod unfinished;
 mod wanted;
 mod windows;
@@ -29,11 +32,14 @@ mod windows;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-pub use self::control::{Control, Ended, Handle, Services};
+pub use self::burst::{BurstRefused, BurstWish, LONGEST as LONGEST_BURST};
+pub use self::control::{Control, Ended, Handle, Recorded, Services};
+pub use self::governor::{Budget, Memory};
 pub use self::preparer::Unwinding;
 pub use self::recording::{Recording, record};
 pub use self::running::{Line, WindowDone, run};
 pub use self::shares::table_limits;
+pub use self::steering::Steered;
 use crate::kernel::error::KernelError;
 use crate::kernel::plan::Plan;
 use crate::process::{self, ScanError};
@@ -56,6 +62,8 @@ pub struct Config {
     pub unwind_cache: Option<CacheConfig>,
     /// Limits of a window.
     pub window: Limits,
+    /// What the agent may take; `None`: what it needs.
+    pub budget: Option<Budget>,
     /// End by itself after this time; `None`: only when told to.
     pub duration: Option<Duration>,
 }
@@ -88,6 +96,10 @@ pub struct Progress {
     pub elapsed: Duration,
     /// The kernel side is attached: what starts now is seen.
     pub attached: bool,
+    /// Times that the collector has come by: it is alive while they grow.
+    pub rounds: u64,
+    /// What the agent takes, and how it answers to that.
+    pub steered: Steered,
 }
 
 /// Starts a thread whose name tools such as top show.

@@ -29,10 +29,13 @@ wire_enum! {
         Filtered = 10, "filtered";
         /// New processes whose first stacks cannot be unwound, since the table of processes was full.
         ProcessesFull = 11, "processes_lost_mapping_table_full";
+        /// Blocks whose thread carries their time although their stack was sent: they were too short for a
+        /// record of their own.
+        BlocksCarried = 12, "blocks_carried";
     }
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 12;
+pub const COUNTERS: u32 = 13;
 
 const _: () = assert!(Counter::ALL.len() == COUNTERS as usize);

@@ -6,6 +6,7 @@
 //! `from_raw`, which knows that the other side may be newer.
 //!
 //! - [`settings`]: what the loader tells the programs before they are verified.
+//! - [`live`]: what it may tell them otherwise later.
 //! - [`record`]: what the programs send up the ring buffer.
 //! - [`walk`]: why the walk of a stack ended.
 //! - [`native`]: the tables by which native code is unwound, and how both sides read them.
@@ -14,6 +15,7 @@
 #![no_std]
 
 pub mod counter;
+pub mod live;
 pub mod native;
 pub mod record;
 pub mod settings;

@@ -9,7 +9,7 @@ use crate::record::COMM_LEN;
 use crate::walk::USER_FRAMES_BASE;
 use crate::wire_enum;
 
-/// Cgroups, and thread names, that one recording may ask for.
+/// Cgroups, thread names and users that one list of a recording may have.
 pub const MAX_FILTERS: usize = 8;
 
 wire_enum! {
@@ -35,7 +35,7 @@ wire_enum! {
     }
 }
 
-/// One cgroup of the v2 hierarchy that is wanted, with everything below it.
+/// One cgroup of the v2 hierarchy, with everything below it.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CgroupFilter {
@@ -45,6 +45,39 @@ pub struct CgroupFilter {
     pub level: u32,
     /// Padding.
     pub _pad: u32,
+}
+
+/// What threads are chosen by: a thread is in the list of a kind when one of its entries fits.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Filters {
+    /// How many of `cgroups` are set.
+    pub cgroup_count: u32,
+    /// How many of `comms` are set.
+    pub comm_count: u32,
+    /// How many of `users` are set.
+    pub user_count: u32,
+    /// Padding.
+    pub _pad: u32,
+    /// Cgroups.
+    pub cgroups: [CgroupFilter; MAX_FILTERS],
+    /// Thread names, padded with zeros.
+    pub comms: [[u8; COMM_LEN]; MAX_FILTERS],
+    /// Users by their number in the initial user namespace (the real user id).
+    pub users: [u32; MAX_FILTERS],
+}
+
+impl Filters {
+    /// Empty lists.
+    pub const NONE: Self = Self {
+        cgroup_count: 0,
+        comm_count: 0,
+        user_count: 0,
+        _pad: 0,
+        cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
+        comms: [[0; COMM_LEN]; MAX_FILTERS],
+        users: [0; MAX_FILTERS],
+    };
 }
 
 /// All that the loader decides.
@@ -92,28 +125,22 @@ pub struct Settings {
     pub max_user_frames: u32,
     /// 1 to keep the kernel stack of a block (a runnable thread has none worth its cost).
     pub block_kernel_stacks: u32,
-    /// 1 when only the processes in the map `TARGETS` are wanted.
-    pub filter_pids: u32,
-    /// 1 when the children of a wanted process are wanted.
+    /// 1 when the children of a marked process have its marks (see [`crate::live::marks`]).
     pub follow_forks: u32,
-    /// How many of `cgroups` are set; 0 for every cgroup.
-    pub cgroup_count: u32,
-    /// How many of `comms` are set; 0 for every name.
-    pub comm_count: u32,
-    /// Blocks of which a CPU keeps the stack in one tick; the rest are skipped at random.
-    pub blocks_per_tick: u32,
+    /// `task_struct.cred`, 0 where it is not known.
+    pub task_cred: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
     /// `task_struct.mm`, 0 where it is not known.
     pub task_mm: u32,
     /// Bytes of the ring, so that the programs need not ask for it.
     pub ring_bytes: u32,
     /// Padding.
     pub _pad: u32,
-    /// Shorter blocks are only counted, ns.
-    pub min_block_ns: u64,
-    /// Cgroups that are wanted.
-    pub cgroups: [CgroupFilter; MAX_FILTERS],
-    /// Thread names that are wanted, padded with zeros.
-    pub comms: [[u8; COMM_LEN]; MAX_FILTERS],
+    /// Threads that are wanted; an empty list is no condition.
+    pub wanted: Filters,
+    /// Threads that are not, whatever else is wanted.
+    pub excluded: Filters,
 }
 
 impl Settings {
@@ -139,24 +166,22 @@ impl Settings {
         switch_has_state: 0,
         max_user_frames: USER_FRAMES_BASE,
         block_kernel_stacks: 1,
-        filter_pids: 0,
         follow_forks: 0,
-        cgroup_count: 0,
-        comm_count: 0,
-        blocks_per_tick: 0,
+        task_cred: 0,
+        cred_uid: 0,
         task_mm: 0,
         ring_bytes: 0,
         _pad: 0,
-        min_block_ns: 0,
-        cgroups: [CgroupFilter { id: 0, level: 0, _pad: 0 }; MAX_FILTERS],
-        comms: [[0; COMM_LEN]; MAX_FILTERS],
+        wanted: Filters::NONE,
+        excluded: Filters::NONE,
     };
 }
 
 /// Length of the rate limit's tick: 100 ms, in nanoseconds.
 pub const TICK_NS: u64 = 100_000_000;
 
-const _: () = assert!(size_of::<Settings>() == 28 * 4 + 8 + MAX_FILTERS * (16 + COMM_LEN));
+const _: () = assert!(size_of::<Filters>() == 16 + MAX_FILTERS * (16 + COMM_LEN + 4));
+const _: () = assert!(size_of::<Settings>() == 26 * 4 + 2 * size_of::<Filters>());
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C), no implicit padding (asserted above), any bits are valid.

@@ -8,10 +8,10 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use profiler_common::counter::Counter;
+use profiler_common::{counter::Counter, live::marks};
 
 use crate::{
-    maps::{PROCESSES, TARGETS, count},
+    maps::{PROCESSES, TARGETS, count, marks},
     opaque::load,
     record::Ids,
     regs::read_kernel,
@@ -31,7 +31,7 @@ pub fn of_btf(ctx: &BtfTracePointContext) {
         return; // a thread
     }
     hand_on_mappings(parent, pid);
-    hand_on_wish(ctx, parent, pid);
+    hand_on_marks(ctx, parent, pid);
 }
 
 /// From the field `child_pid`. That is the id of a thread: new threads of a wanted process are taken
@@ -42,7 +42,7 @@ pub fn of_tracepoint(ctx: &TracePointContext) {
     let mut pid = 0u32;
     let parent = Ids::new(bpf_get_current_pid_tgid()).pid;
     if read_kernel(&raw mut pid, 4, field) && pid != parent {
-        hand_on_wish(ctx, parent, pid);
+        hand_on_marks(ctx, parent, pid);
     }
 }
 
@@ -58,16 +58,19 @@ fn hand_on_mappings(parent: u32, child: u32) {
     }
 }
 
-/// The child is wanted if its parent is.
+/// The child has its parent's marks: it is wanted, or not, if its parent is.
 #[inline(always)]
-fn hand_on_wish<C: EbpfContext>(ctx: &C, parent: u32, child: u32) {
-    if !settings::follow_forks() || TARGETS.get_ptr(parent).is_none() {
+fn hand_on_marks<C: EbpfContext>(ctx: &C, parent: u32, child: u32) {
+    if !settings::follow_forks() {
         return;
     }
-    let wanted = 1u32;
-    let failed = TARGETS.insert(child, wanted, BPF_ANY.into()).is_err();
+    let marks = marks(parent) & !marks::BURST;
+    if marks == 0 {
+        return;
+    }
+    let failed = TARGETS.insert(child, marks, BPF_ANY.into()).is_err();
     if failed && count(Counter::TargetsFull, 1) == 0 {
-        debug!(ctx, "the table of wanted processes is full: process {} is not followed", child);
+        debug!(ctx, "the table of marked processes is full: process {} is not followed", child);
     }
 }
 

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     counter::{COUNTERS as COUNTER_COUNT, Counter},
+    live::Live,
     native::{MappingList, REGION_BYTES, REGIONS},
     record::StackRecord,
     thread::ThreadEntry,
@@ -22,7 +23,11 @@ pub static RING: RingBuf<u8, { 8 << 20 }> = RingBuf::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { COUNTER_COUNT as usize }> = PerCpuArray::new();
 
-/// The processes that are wanted, where only some are.
+/// What may change while the programs run.
+#[btf_map]
+static LIVE: Array<Live, 1> = Array::new();
+
+/// The processes that have a mark: see [`profiler_common::live::marks`].
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
@@ -117,6 +122,20 @@ pub fn scratch(owner: Owner) -> Option<&'static mut Scratch> {
     // SAFETY: a map value lives as long as the program; each owner runs once at a time on a CPU, and
     // asks once in a program.
     Some(unsafe { &mut *value })
+}
+
+/// What the loader decides now. Each word of it is whole; two may be of different moments.
+#[inline(always)]
+pub fn live() -> Option<&'static Live> {
+    // SAFETY: a map value lives as long as the program.
+    LIVE.get_ptr(0).map(|live| unsafe { &*live })
+}
+
+/// The marks of a process; 0 where it has none.
+#[inline(always)]
+pub fn marks(pid: u32) -> u32 {
+    // SAFETY: a map value, which the kernel frees only after the program's end.
+    TARGETS.get_ptr(pid).map_or(0, |marks| unsafe { *marks })
 }
 
 /// Adds to one counter, and says what it was. Not atomic: an NMI between load and store loses its own

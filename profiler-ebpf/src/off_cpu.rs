@@ -164,12 +164,17 @@ fn resume(tid: u32, clock: &mut Clock) {
     entry.blocked_at_ns = 0;
     let now = clock.now();
     let ns = now.saturating_sub(blocked_at_ns);
-    if ns < settings::min_block_ns() {
+    let Some(live) = maps::live() else { return };
+    if ns < live.min_block_ns {
         count(Counter::BlocksShort, 1);
         count(Counter::BlocksShortNs, ns);
         return;
     }
     if entry.kept == 0 {
+        return carry(entry, ns);
+    }
+    if ns < live.carry_below_ns {
+        count(Counter::BlocksCarried, 1);
         return carry(entry, ns);
     }
     if !send_resume(entry, tid, blocked_at_ns, now) {

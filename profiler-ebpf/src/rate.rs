@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use profiler_common::settings::TICK_NS;
 
-use crate::{maps::RATE, settings};
+use crate::maps::{RATE, live};
 
 /// What a CPU knows of this tick and the one before.
 #[repr(C)]
@@ -24,7 +24,8 @@ pub struct Rate {
 /// Whether the stack of a block that begins now is kept.
 #[inline(always)]
 pub fn keeps(now_ns: u64) -> bool {
-    let limit = settings::blocks_per_tick();
+    let Some(live) = live() else { return false };
+    let limit = live.blocks_per_tick;
     if limit == 0 {
         return true;
     }
@@ -37,7 +38,7 @@ pub fn keeps(now_ns: u64) -> bool {
     }
     rate.seen = rate.seen.wrapping_add(1);
     // A burst after a quiet tick is bounded all the same.
-    if rate.kept >= limit * 2 {
+    if rate.kept >= limit.wrapping_mul(2) {
         return false;
     }
     // SAFETY: the helper takes nothing.

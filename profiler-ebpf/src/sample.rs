@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     programs::PerfEventContext,
 };
-use profiler_common::{counter::Counter, record::RecordKind, walk::WalkEnd};
+use profiler_common::{counter::Counter, live::marks, record::RecordKind, walk::WalkEnd};
 
 use crate::{
     filter,
@@ -27,9 +27,13 @@ pub fn on_cpu(ctx: &PerfEventContext) {
         count(Counter::Filtered, 1);
         return;
     }
-    let Some(scratch) = maps::scratch(Owner::Sample) else { return };
     // SAFETY: the helper takes nothing.
-    record::begin(scratch, RecordKind::OnCpu, ids, unsafe { bpf_ktime_get_ns() });
+    let now = unsafe { bpf_ktime_get_ns() };
+    if !is_due(ids.pid, now) {
+        return;
+    }
+    let Some(scratch) = maps::scratch(Owner::Sample) else { return };
+    record::begin(scratch, RecordKind::OnCpu, ids, now);
     let (user, needs) = match hit {
         Some(regs) => (UserSide::At(regs), 0),
         None => (regs::of_current(scratch), record::KERNEL_STACK),
@@ -40,6 +44,17 @@ pub fn on_cpu(ctx: &PerfEventContext) {
         unsafe { TAIL_PERF.tail_call(ctx, TAIL) };
     }
     record::finish(ctx, scratch);
+}
+
+/// Whether a hit of the clock is a sample of this process: while the clock hits more often for some
+/// processes, the others have one sample in each of their own, longer periods. Which hits these are is
+/// decided by the time alone, and not by who was seen first, so that nobody is seen more often than he
+/// runs.
+#[inline(always)]
+fn is_due(pid: u32, now_ns: u64) -> bool {
+    let Some(live) = maps::live() else { return false };
+    let every = live.others_every_ns;
+    every == 0 || now_ns % every < live.period_ns || maps::marks(pid) & marks::BURST != 0
 }
 
 /// Puts the beginning of the user's stack into the scratch; false where there is none to walk.

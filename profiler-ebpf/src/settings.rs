@@ -65,16 +65,12 @@ numbers! {
     fork_child_pid: u32;
     /// Deepest user stack.
     max_user_frames: u32;
-    /// Kept blocks in a tick of a CPU; 0 for no limit.
-    blocks_per_tick: u32;
     /// Bytes of the ring.
     ring_bytes: u32;
-    /// Shortest block that is shown, ns.
-    min_block_ns: u64;
-    /// How many cgroups are wanted; 0 for all.
-    cgroup_count: u32;
-    /// How many thread names are wanted; 0 for all.
-    comm_count: u32;
+    /// Offset of `task_struct.cred`; 0 where it is not known.
+    task_cred: u32;
+    /// Offset of `cred.uid`.
+    cred_uid: u32;
 }
 
 switches! {
@@ -82,9 +78,7 @@ switches! {
     switch_has_state;
     /// The kernel stack of a block is wanted.
     block_kernel_stacks;
-    /// Only the processes in `TARGETS` are wanted.
-    filter_pids;
-    /// Children of wanted processes are wanted.
+    /// Children have the marks of their parents.
     follow_forks;
 }
 
@@ -106,18 +100,58 @@ pub fn regs_by_offset() -> bool {
     read!(task_regs) == TaskRegs::StackTop.raw()
 }
 
-/// One wanted cgroup: its depth and id.
-#[inline(always)]
-pub fn cgroup<const INDEX: usize>() -> (u32, u64) {
-    const { assert!(INDEX < MAX_FILTERS) };
-    (read!(cgroups[INDEX].level), read!(cgroups[INDEX].id))
+/// One of the two lists by which threads are chosen: of what is excluded, or of what is wanted.
+pub struct List<const EXCLUDED: bool>;
+
+/// Reads one field of a list, as above.
+macro_rules! listed {
+    ($($place:tt)+) => {
+        if EXCLUDED { read!(excluded.$($place)+) } else { read!(wanted.$($place)+) }
+    };
 }
 
-/// One wanted thread name, as two words.
-#[inline(always)]
-pub fn comm<const INDEX: usize>() -> [u64; 2] {
-    const { assert!(INDEX < MAX_FILTERS && COMM_LEN == 16) };
-    let words = (&raw const SETTINGS.comms[INDEX]).cast::<u64>();
-    // SAFETY: the names are two words each, and lie at a multiple of 8.
-    unsafe { [words.read_volatile(), words.add(1).read_volatile()] }
+impl<const EXCLUDED: bool> List<EXCLUDED> {
+    /// How many cgroups it has.
+    #[inline(always)]
+    pub fn cgroup_count() -> u32 {
+        listed!(cgroup_count)
+    }
+
+    /// How many thread names it has.
+    #[inline(always)]
+    pub fn comm_count() -> u32 {
+        listed!(comm_count)
+    }
+
+    /// How many users it has.
+    #[inline(always)]
+    pub fn user_count() -> u32 {
+        listed!(user_count)
+    }
+
+    /// One cgroup: its depth and id.
+    #[inline(always)]
+    pub fn cgroup<const INDEX: usize>() -> (u32, u64) {
+        const { assert!(INDEX < MAX_FILTERS) };
+        (listed!(cgroups[INDEX].level), listed!(cgroups[INDEX].id))
+    }
+
+    /// One thread name, as two words.
+    #[inline(always)]
+    pub fn comm<const INDEX: usize>() -> [u64; 2] {
+        const { assert!(INDEX < MAX_FILTERS && COMM_LEN == 16) };
+        let lists = if EXCLUDED { &raw const SETTINGS.excluded } else { &raw const SETTINGS.wanted };
+        // SAFETY: the names are two words each, and lie at a multiple of 8.
+        unsafe {
+            let words = (&raw const (*lists).comms[INDEX]).cast::<u64>();
+            [words.read_volatile(), words.add(1).read_volatile()]
+        }
+    }
+
+    /// One user.
+    #[inline(always)]
+    pub fn user<const INDEX: usize>() -> u32 {
+        const { assert!(INDEX < MAX_FILTERS) };
+        listed!(users[INDEX])
+    }
 }

@@ -87,7 +87,9 @@ fn describe(scratch: &mut Scratch, task: *mut task_struct, ids: Ids, state: Thre
     record.flags = flags::SINCE_BEFORE;
     field(task, &raw mut record.comm, COMM_LEN as u32, settings::task_comm());
     record.cgroup_id = filter::cgroup_of(task);
-    filter::wants_cgroup_of(task) && filter::wants_comm_in(&record.comm)
+    filter::wants_user_of(task)
+        && filter::wants_cgroup_of(task)
+        && filter::wants_comm_in(&record.comm)
 }
 
 /// Enters the thread as blocked from now on; false where a switch was faster.

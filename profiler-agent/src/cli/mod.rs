@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each of which wires the stages that it needs.
 
 pub mod args;
+pub mod burst;
 pub mod completions;
 pub mod config;
 pub mod doctor;
@@ -47,6 +48,7 @@ enum Command {
     Query(query::QueryArgs),
     Report(report::ReportArgs),
     Top(top::TopArgs),
+    Burst(burst::BurstArgs),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorArgs),
     UnwindInfo(unwind_info::UnwindInfoArgs),
@@ -89,6 +91,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Query(args) => query::run(args).map(|()| ExitCode::SUCCESS),
             Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+            Command::Burst(args) => burst::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Top(args) => top::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Config(command) => config::run(&command),
             Command::Doctor(args) => doctor::run(&args),

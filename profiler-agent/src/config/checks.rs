@@ -7,6 +7,7 @@ use super::sinks;
 use super::suggest;
 use super::values::{Entry, Values};
 use crate::kernel::plan::Plan;
+use crate::kernel::user;
 
 /// Labels of our own that the servers' limit of 30 leaves room for.
 const MOST_LABELS: usize = 16;
@@ -49,7 +50,14 @@ fn filters(values: &Values, found: &mut Vec<Complaint>) {
         let path = |key: &str| format!("{section}.{key}");
         let cgroups = values.paths(&path("cgroups")).unwrap_or_default();
         let comms = values.texts(&path("comms")).unwrap_or_default();
+        let users = values.texts(&path("users")).unwrap_or_default();
+        let unknown = users.iter().find_map(|name| user::number(name).err());
+        if let (Some(error), Some(entry)) = (unknown, values.get(&path("users"))) {
+            found.push(Complaint::new(&entry.place, format!("{}: {error}", path("users"))));
+        }
+        let users = vec![0; users.len()];
         for (key, plan) in [
+            ("users", Plan { users, ..Plan::default() }),
             ("cgroups", Plan { cgroups, ..Plan::default() }),
             ("comms", Plan { comms, ..Plan::default() }),
         ] {

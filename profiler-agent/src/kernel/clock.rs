@@ -12,6 +12,7 @@ use perf_event::{Builder, Counter};
 
 use super::error::KernelError;
 use super::{privileges, system};
+use crate::model::rates::period_of;
 
 /// `kernel.perf_event_max_sample_rate`: the kernel refuses more, and lowers it by itself when sampling
 /// takes too much time.
@@ -90,6 +91,27 @@ impl Sampling {
         Ok(())
     }
 
+    /// Samples so often from now on. A clock that cannot be set is opened anew.
+    pub fn set_frequency(&mut self, frequency: u32) -> Result<(), KernelError> {
+        let cpus: Vec<u32> = self.counters.keys().copied().collect();
+        let before = std::mem::replace(&mut self.frequency, frequency);
+        for cpu in cpus {
+            let Some(counter) = self.counters.get(&cpu) else { continue };
+            if set_frequency(counter, self.clock, frequency).is_ok() {
+                continue;
+            }
+            match self.open(cpu) {
+                Ok(counter) => drop(self.counters.insert(cpu, counter)),
+                Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(e) => {
+                    self.frequency = before;
+                    return Err(failure(self.clock, cpu, e));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn open(&self, cpu: u32) -> io::Result<Counter> {
         let mut counter = open(self.clock, self.frequency, cpu)?;
         counter.set_bpf(self.program.as_fd().as_raw_fd())?;
@@ -110,6 +132,21 @@ fn open(clock: Clock, frequency: u32, cpu: u32) -> io::Result<Counter> {
         .exclude_idle(true)
         .sample_frequency(frequency.into())
         .build()
+}
+
+/// Changes how often an event hits. The software clock has turned its frequency into a period when it was
+/// opened (`perf_swevent_init_hrtimer` of kernel/events/core.c), and takes a period.
+fn set_frequency(counter: &Counter, clock: Clock, frequency: u32) -> io::Result<()> {
+    /// `_IOW('$', 4, __u64)` (include/uapi/linux/perf_event.h).
+    const PERF_EVENT_IOC_PERIOD: libc::Ioctl = 0x4008_2404;
+    let value: u64 = match clock {
+        Clock::Cycles => frequency.into(),
+        Clock::CpuClock => period_of(frequency),
+    };
+    // SAFETY: the kernel reads one u64, which lives until the call returns.
+    let result =
+        unsafe { libc::ioctl(counter.as_raw_fd(), PERF_EVENT_IOC_PERIOD, &raw const value) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn failure(clock: Clock, cpu: u32, source: io::Error) -> KernelError {

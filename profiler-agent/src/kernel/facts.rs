@@ -7,6 +7,7 @@ use super::features::Features;
 use super::plan::Plan;
 use super::system;
 use crate::model::choice::EventChoice;
+use crate::model::rates::period_of;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl Facts {
             event: plan.event,
             clock: features.clock.name(),
             frequency: plan.frequency,
-            period_ns: 1_000_000_000 / u64::from(plan.frequency.max(1)),
+            period_ns: period_of(plan.frequency),
             min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
             max_user_frames: if deep { USER_FRAMES_DEEP } else { USER_FRAMES_BASE },
             kernel_release: features.release.clone(),

@@ -48,6 +48,10 @@ pub struct TaskLayout {
     pub on_cpu: u32,
     /// `task_struct.mm`.
     pub mm: u32,
+    /// `task_struct.cred`.
+    pub cred: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
     /// Where the user's registers begin in a task's kernel stack.
     pub stack_regs: u32,
     /// The way from a task to its cgroup.
@@ -147,6 +151,8 @@ impl TaskLayout {
             comm: task("comm")?,
             on_cpu: task("on_cpu").unwrap_or(0),
             mm: task("mm").unwrap_or(0),
+            cred: task("cred").unwrap_or(0),
+            cred_uid: btf.structure("cred").and_then(|s| s.offset_of("uid")).unwrap_or(0),
             cgroup: CgroupLayout::read(btf).unwrap_or_default(),
             stack_regs: stack_size.checked_sub(btf.structure("pt_regs")?.size())?,
         })

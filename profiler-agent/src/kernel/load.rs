@@ -175,6 +175,15 @@ impl Object {
         fd.try_clone().map_err(|source| KernelError::System { call: "dup", source })
     }
 
+    /// How long each loaded program has run, by name, in ns, as far as the kernel counted.
+    pub fn run_times(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.ebpf.programs().filter_map(|(name, program)| {
+            // One that is not loaded has no descriptor to ask about.
+            let time = program.info().ok()?.run_time();
+            Some((name, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+        })
+    }
+
     /// The tables of the preparation line.
     pub fn take_tables(&mut self, sizes: MapSizes) -> Result<Tables, KernelError> {
         let regions = maps::take(&mut self.ebpf, "ARENA")?;

@@ -1,13 +1,13 @@
 //! The maps that both sides share: their sizes, and the ends that the user side holds.
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::counter::Counter;
+use profiler_common::live::Live;
 use profiler_common::native::MappingList;
 use profiler_common::thread::ThreadEntry;
 
 use super::error::KernelError;
-use super::followed::Change;
 use super::load::words;
 use super::ring::Ring;
 use crate::model::choice::EventChoice;
@@ -86,6 +86,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     threads: HashMap<MapData, u32, ThreadEntry>,
     targets: HashMap<MapData, u32, u32>,
+    live: Array<MapData, Live>,
 }
 
 impl Maps {
@@ -95,26 +96,34 @@ impl Maps {
             counters: take(ebpf, "COUNTERS")?,
             threads: take(ebpf, "THREADS")?,
             targets: take(ebpf, "TARGETS")?,
+            live: take(ebpf, "LIVE")?,
         };
         Ok((maps, Ring::new(take::<RingBuf<MapData>>(ebpf, "RING")?, sizes.ring_bytes)))
     }
 
-    /// Wants these processes.
-    pub fn want(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        pids.iter().try_for_each(|pid| self.targets.insert(pid, 1, 0)).map_err(failed)
+    /// Tells the programs what holds from now on.
+    pub fn set_live(&mut self, live: Live) -> Result<(), KernelError> {
+        self.live.set(0, live, 0).map_err(failed)
     }
 
-    /// Keeps up with a followed process that was born or has ended. A birth that finds the table full was
-    /// counted by the kernel side.
-    pub fn follow(&mut self, change: Change) -> Result<(), KernelError> {
-        let result = match change {
-            Change::Want(pid) => self.targets.insert(pid, 1, 0),
-            Change::Forget(pid) => self.targets.remove(&pid),
+    /// Gives a process these marks, or takes them all where there are none. A table that is full is not an
+    /// error: returns whether there was room.
+    pub fn mark(&mut self, pid: u32, marks: u32) -> Result<bool, KernelError> {
+        let result = match marks {
+            0 => self.targets.remove(&pid),
+            marks => self.targets.insert(pid, marks, 0),
         };
         match result {
-            Err(MapError::SyscallError(e)) if is_full_or_unknown(&e.io_error) => Ok(()),
-            other => other.map_err(failed),
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(e)) if is_full_or_unknown(&e.io_error) => Ok(marks == 0),
+            Err(MapError::KeyNotFound) => Ok(true),
+            Err(other) => Err(failed(other)),
         }
+    }
+
+    /// Every process that has marks.
+    pub fn marked(&self) -> Vec<u32> {
+        self.targets.keys().filter_map(Result::ok).collect()
     }
 
     /// Remembers a thread as off the CPU, unless the programs know it already. Returns whether it was
@@ -137,16 +146,24 @@ impl Maps {
     pub fn losses(&self) -> Result<Losses, KernelError> {
         let mut losses = Losses::default();
         for counter in Counter::ALL.iter().filter(|c| is_loss(**c)) {
-            let per_cpu = self.counters.get(&counter.raw(), 0).map_err(failed)?;
-            losses.add(counter.name(), per_cpu.iter().fold(0, |sum, n| sum.saturating_add(*n)));
+            losses.add(counter.name(), self.count(*counter)?);
         }
         Ok(losses)
+    }
+
+    /// One counter, summed over the CPUs.
+    pub fn count(&self, counter: Counter) -> Result<u64, KernelError> {
+        let per_cpu = self.counters.get(&counter.raw(), 0).map_err(failed)?;
+        Ok(per_cpu.iter().fold(0, |sum, n| sum.saturating_add(*n)))
     }
 }
 
 /// Whether a counter tells of something that the recording does not contain.
 const fn is_loss(counter: Counter) -> bool {
-    !matches!(counter, Counter::Samples | Counter::Blocks | Counter::Filtered)
+    !matches!(
+        counter,
+        Counter::Samples | Counter::Blocks | Counter::Filtered | Counter::BlocksCarried
+    )
 }
 
 fn is_full_or_unknown(error: &std::io::Error) -> bool {

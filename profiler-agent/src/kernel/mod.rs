@@ -12,20 +12,25 @@
 //! - `ring` brings up what the programs saw, `merge` puts both sources into one order, `pace` and
 //!   `waiter` say when.
 //!
+//! [`control`] changes what a running session records, and [`own_usage`] says what the agent takes.
+//!
 //! [`command`] starts what shall be recorded from its first instruction on, and [`doctor`] says what
 //! works here.
 
 pub mod allocator;
 pub mod command;
+pub mod control;
 pub mod doctor;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod opening;
+pub mod own_usage;
 pub mod plan;
 pub mod session;
 pub mod system;
 pub mod tables;
+pub mod user;
 
 mod btf;
 mod features;

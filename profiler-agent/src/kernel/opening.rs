@@ -7,13 +7,14 @@ use std::time::Instant;
 use profiler_common::settings::Settings;
 
 use super::clock::Sampling;
+use super::control::Control;
 use super::error::KernelError;
 use super::facts::Facts;
 use super::features::Features;
-use super::followed::Followed;
 use super::load::{Chain, Kind, Object, Wanted};
 use super::maps::{MapSizes, Maps};
 use super::merge::Merge;
+use super::own_usage::BpfTime;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::ring::Ring;
@@ -47,6 +48,7 @@ pub struct Opening {
     maps: Maps,
     scheduler: Option<SchedulerText>,
     flush_log: Option<Box<dyn FnMut() + Send>>,
+    control: Control,
     loaded: Loaded,
     object: Object,
     phases: Phases,
@@ -94,6 +96,7 @@ impl Opening {
             maps,
             scheduler,
             flush_log,
+            control: Control::new(plan),
             loaded: Loaded::default(),
             object,
             phases,
@@ -104,7 +107,7 @@ impl Opening {
     /// Loads the programs, which takes most of a start.
     pub fn load(&mut self) -> Result<(), KernelError> {
         self.loaded = load(&self.plan, &self.features, &mut self.object)?;
-        self.maps.want(&self.plan.pids)?;
+        self.control.write(&mut self.maps)?;
         self.phases.end("programs");
         Ok(())
     }
@@ -123,7 +126,8 @@ impl Opening {
             sideband: self.sideband,
             ring: self.ring,
             scheduler: self.scheduler,
-            followed: follows_forks(&plan).then(|| Followed::new(&plan.pids)),
+            control: self.control,
+            bpf_time: BpfTime::default(),
             maps: self.maps,
             waiter: self.waiter,
             cpus: self.cpus,
@@ -155,7 +159,7 @@ fn attach(
         if sleepers {
             tracepoints::visit_sleepers(object)?;
         } else {
-            proc_sleepers::visit(settings, &plan.pids, maps, |e| merge.push(e))?;
+            proc_sleepers::visit(settings, plan, maps, |e| merge.push(e))?;
         }
     }
     Ok(())
@@ -190,7 +194,7 @@ fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded,
 }
 
 const fn follows_forks(plan: &Plan) -> bool {
-    plan.follow_forks && !plan.pids.is_empty()
+    plan.follow_forks && !(plan.pids.is_empty() && plan.exclude.pids.is_empty())
 }
 
 /// A process, and not a thread, of this id must exist.

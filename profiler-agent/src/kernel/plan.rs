@@ -49,12 +49,29 @@ pub struct Plan {
     pub cgroups: Vec<PathBuf>,
     /// Thread names that are wanted, as the kernel keeps them (15 bytes); empty for all.
     pub comms: Vec<String>,
-    /// Children that a wanted process starts from now on are wanted too.
+    /// Users that are wanted, by their number in the initial user namespace; empty for all.
+    pub users: Vec<u32>,
+    /// What is not recorded although it is wanted.
+    pub exclude: Exclude,
+    /// Children that a process starts from now on are wanted, or excluded, as their parent is.
     pub follow_forks: bool,
     /// Forward what the BPF programs have to say to `tracing`.
     pub bpf_log: bool,
     /// Features to do without although the kernel has them.
     pub without: Vec<Feature>,
+}
+
+/// What is not recorded. The programs drop it before anything is walked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exclude {
+    /// Processes.
+    pub pids: Vec<u32>,
+    /// Directories of cgroups of the v2 hierarchy, with all below them.
+    pub cgroups: Vec<PathBuf>,
+    /// Thread names, as the kernel keeps them (15 bytes).
+    pub comms: Vec<String>,
+    /// Users, by their number in the initial user namespace.
+    pub users: Vec<u32>,
 }
 
 impl Feature {
@@ -92,6 +109,8 @@ impl Default for Plan {
             pids: Vec::new(),
             cgroups: Vec::new(),
             comms: Vec::new(),
+            users: Vec::new(),
+            exclude: Exclude::default(),
             follow_forks: true,
             bpf_log: false,
             without: Vec::new(),
@@ -133,13 +152,22 @@ impl Plan {
         if self.event.off_cpu() && self.blocks_per_second == 0 {
             return Err(PlanError::NoBlocks);
         }
-        for (kind, count) in [("cgroups", self.cgroups.len()), ("thread names", self.comms.len())] {
+        let Self { exclude, .. } = self;
+        for (kind, count) in [
+            ("cgroups", self.cgroups.len()),
+            ("thread names", self.comms.len()),
+            ("users", self.users.len()),
+            ("excluded cgroups", exclude.cgroups.len()),
+            ("excluded thread names", exclude.comms.len()),
+            ("excluded users", exclude.users.len()),
+        ] {
             if count > MAX_FILTERS {
                 return Err(PlanError::TooManyFilters { kind, count });
             }
         }
         let impossible = |c: &&String| c.is_empty() || c.len() >= COMM_LEN || c.contains('\0');
-        self.comms.iter().find(impossible).map_or(Ok(()), |c| Err(PlanError::Comm(c.clone())))
+        let found = self.comms.iter().chain(&exclude.comms).find(impossible);
+        found.map_or(Ok(()), |c| Err(PlanError::Comm(c.clone())))
     }
 
     /// Whether a feature may be used if the kernel has it.
@@ -163,6 +191,10 @@ mod tests {
             (Plan { frequency: 10_001, ..plan() }, Err(PlanError::Frequency(10_001))),
             (Plan { frequency: 10_000, comms: names(8), ..plan() }, Ok(())),
             (Plan { comms: names(9), ..plan() }, Err(many)),
+            (
+                Plan { exclude: Exclude { users: vec![0; 9], ..Exclude::default() }, ..plan() },
+                Err(PlanError::TooManyFilters { kind: "excluded users", count: 9 }),
+            ),
             (Plan { comms: vec!["fifteen-bytes-x".into()], ..plan() }, Ok(())),
             (Plan { comms: vec![String::new()], ..plan() }, Err(PlanError::Comm(String::new()))),
             (

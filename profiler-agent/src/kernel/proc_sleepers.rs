@@ -7,12 +7,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use profiler_common::record::COMM_LEN;
-use profiler_common::settings::Settings;
+use profiler_common::settings::{CgroupFilter, Filters, Settings};
 use profiler_common::thread::{ThreadEntry, ThreadState};
 use profiler_common::walk::WalkEnd;
 
 use super::error::KernelError;
 use super::maps::Maps;
+use super::plan::Plan;
 use super::{cgroup, system};
 use crate::model::event::{Comm, Event, RawBlock, RawStack};
 
@@ -23,13 +24,13 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// known to them, so that its return is reported too.
 pub fn visit(
     settings: &Settings,
-    pids: &[u32],
+    plan: &Plan,
     maps: &mut Maps,
     mut sink: impl FnMut(Event),
 ) -> Result<(), KernelError> {
     let mut cgroups = Cgroups::new();
     for pid in numbers(Path::new("/proc")) {
-        if !pids.is_empty() && !pids.contains(&pid) {
+        if !is_chosen(&plan.pids, &plan.exclude.pids, |wanted| *wanted == pid) {
             continue;
         }
         let tasks = PathBuf::from(format!("/proc/{pid}/task"));
@@ -61,11 +62,19 @@ fn sleeping(
     tid: u32,
 ) -> Option<RawBlock> {
     let stat = Stat::parse(&fs::read(task.join("stat")).ok()?)?;
-    if !is_wanted(&settings.comms, settings.comm_count, |c| *c == stat.comm) {
+    let (wanted, excluded) = (&settings.wanted, &settings.excluded);
+    if !is_chosen(comms_of(wanted), comms_of(excluded), |comm| *comm == stat.comm) {
         return None;
     }
+    let (users, other_users) = (users_of(wanted), users_of(excluded));
+    if !(users.is_empty() && other_users.is_empty()) {
+        let owner = user(task)?;
+        if !is_chosen(users, other_users, |user| *user == owner) {
+            return None;
+        }
+    }
     let cgroup = cgroups.of(task);
-    if !is_wanted(&settings.cgroups, settings.cgroup_count, |c| cgroup.contains(&c.id)) {
+    if !is_chosen(cgroups_of(wanted), cgroups_of(excluded), |c| cgroup.contains(&c.id)) {
         return None;
     }
     let user_end = if stat.is_kernel { WalkEnd::Absent } else { WalkEnd::AsleepSinceBefore };
@@ -86,9 +95,31 @@ fn sleeping(
     Some(RawBlock { stack, state: stat.state, since_before: true })
 }
 
-/// Whether one of the filters in use matches, or none is in use.
-fn is_wanted<F>(filters: &[F], count: u32, matches: impl Fn(&F) -> bool) -> bool {
-    count == 0 || filters.iter().take(count as usize).any(matches)
+/// Whether something fits what is wanted, if anything is, and nothing that is excluded.
+fn is_chosen<F>(wanted: &[F], excluded: &[F], fits: impl Fn(&F) -> bool) -> bool {
+    (wanted.is_empty() || wanted.iter().any(&fits)) && !excluded.iter().any(&fits)
+}
+
+/// The cgroups in use.
+fn cgroups_of(filters: &Filters) -> &[CgroupFilter] {
+    filters.cgroups.get(..filters.cgroup_count as usize).unwrap_or_default()
+}
+
+/// The thread names in use.
+fn comms_of(filters: &Filters) -> &[Comm] {
+    filters.comms.get(..filters.comm_count as usize).unwrap_or_default()
+}
+
+/// The users in use.
+fn users_of(filters: &Filters) -> &[u32] {
+    filters.users.get(..filters.user_count as usize).unwrap_or_default()
+}
+
+/// The real user of a thread; `None` where it has ended.
+fn user(task: &Path) -> Option<u32> {
+    let status = fs::read_to_string(task.join("status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The numbers among the names in a directory of `/proc`.

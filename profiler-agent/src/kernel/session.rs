@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::clock::Sampling;
+use super::control::Control;
 pub use super::ending::Ending;
 use super::ending::cut_off;
 use super::error::KernelError;
 pub use super::facts::Facts;
-use super::followed::Followed;
 use super::load::Object;
 use super::maps::Maps;
 use super::merge::Merge;
 use super::opening::Opening;
+use super::own_usage::BpfTime;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::ring::Ring;
@@ -38,7 +39,8 @@ pub struct Session {
     pub(super) sideband: Sideband,
     pub(super) ring: Ring,
     pub(super) scheduler: Option<SchedulerText>,
-    pub(super) followed: Option<Followed>,
+    pub(super) control: Control,
+    pub(super) bpf_time: BpfTime,
     pub(super) maps: Maps,
     pub(super) merge: Merge,
     pub(super) waiter: Waiter,
@@ -73,12 +75,13 @@ impl Session {
         let now = system::monotonic_ns();
         self.pace.round(now);
         self.drain();
-        if self.pace.hotplug_is_due(now)
-            && let Err(error) = self.follow_cpus()
-        {
-            // What is recorded so far, and on the other CPUs, is worth more than this one.
-            tracing::warn!("a CPU that came or went is not followed: {error}");
-            self.cpus_missed += 1;
+        if self.pace.hotplug_is_due(now) {
+            if let Err(error) = self.follow_cpus() {
+                // What is recorded so far, and on the other CPUs, is worth more than this one.
+                tracing::warn!("a CPU that came or went is not followed: {error}");
+                self.cpus_missed += 1;
+            }
+            self.control.sweep(&mut self.maps)?;
         }
         self.release(now.saturating_sub(SETTLED.as_nanos() as u64), events)
     }
@@ -106,11 +109,8 @@ impl Session {
     fn release(&mut self, until_ns: u64, events: &mut Vec<Event>) -> Result<(), KernelError> {
         let known = events.len();
         self.merge.release(until_ns, events);
-        if let Some(followed) = &mut self.followed {
-            let changes = events.iter().skip(known).filter_map(|event| followed.apply(event));
-            changes.into_iter().try_for_each(|change| self.maps.follow(change))?;
-        }
-        Ok(())
+        let Self { control, maps, .. } = self;
+        events.iter().skip(known).try_for_each(|event| control.follow(event, maps))
     }
 
     /// Detaches everything and hands over what is left.
@@ -125,6 +125,11 @@ impl Session {
         let mut threads = self.maps.threads();
         cut_off(stopped_at_ns, &mut events, &mut threads);
         Ok(Ending { events, stopped_at_ns, threads, losses: self.losses()? })
+    }
+
+    /// CPUs that are online.
+    pub fn cpus(&self) -> usize {
+        self.cpus.len()
     }
 
     /// What stays true for the whole recording.

@@ -1,15 +1,15 @@
 //! What the programs are told before the verifier sees them: the plan, translated for this kernel.
 
+use std::path::PathBuf;
+
 use profiler_common::record::COMM_LEN;
-use profiler_common::settings::{Arch, CgroupFilter, MAX_FILTERS, Settings, TICK_NS};
+use profiler_common::settings::{Arch, Filters, MAX_FILTERS, Settings};
 use profiler_common::walk::{USER_FRAMES_BASE, USER_FRAMES_DEEP};
 
 use super::error::KernelError;
 use super::features::Features;
 use super::plan::Plan;
 use super::{cgroup, tracefs};
-
-const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Translates a plan.
 pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelError> {
@@ -35,18 +35,15 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         switch_has_state: features.switch_has_state.into(),
         max_user_frames: if features.deep_stacks { USER_FRAMES_DEEP } else { USER_FRAMES_BASE },
         block_kernel_stacks: 1,
-        filter_pids: (!plan.pids.is_empty()).into(),
         follow_forks: plan.follow_forks.into(),
-        cgroup_count: plan.cgroups.len().min(MAX_FILTERS) as u32,
-        comm_count: plan.comms.len().min(MAX_FILTERS) as u32,
-        blocks_per_tick: blocks_per_tick(plan.blocks_per_second),
+        task_cred: layout.cred,
+        cred_uid: layout.cred_uid,
         task_mm: layout.mm,
         // Known with the sizes of the maps.
         ring_bytes: 0,
         _pad: 0,
-        min_block_ns: u64::try_from(plan.min_block.as_nanos()).unwrap_or(u64::MAX),
-        cgroups: cgroups(plan)?,
-        comms: comms(plan),
+        wanted: filters(&plan.cgroups, &plan.comms, &plan.users)?,
+        excluded: filters(&plan.exclude.cgroups, &plan.exclude.comms, &plan.exclude.users)?,
     })
 }
 
@@ -64,23 +61,25 @@ fn fork_child_pid(features: &Features) -> u32 {
         .unwrap_or(Settings::NEUTRAL.fork_child_pid)
 }
 
-/// At least one, so that a low rate is not none.
-fn blocks_per_tick(per_second: u32) -> u32 {
-    let per_tick = u64::from(per_second) * TICK_NS / NS_PER_SECOND;
-    u32::try_from(per_tick).unwrap_or(u32::MAX).max(1)
-}
-
-fn cgroups(plan: &Plan) -> Result<[CgroupFilter; MAX_FILTERS], KernelError> {
-    let mut filters = [CgroupFilter::default(); MAX_FILTERS];
-    for (filter, path) in filters.iter_mut().zip(&plan.cgroups) {
+fn filters(cgroups: &[PathBuf], comms: &[String], users: &[u32]) -> Result<Filters, KernelError> {
+    let count = |len: usize| len.min(MAX_FILTERS) as u32;
+    let mut filters = Filters {
+        cgroup_count: count(cgroups.len()),
+        comm_count: count(comms.len()),
+        user_count: count(users.len()),
+        comms: padded(comms),
+        ..Filters::NONE
+    };
+    for (filter, path) in filters.cgroups.iter_mut().zip(cgroups) {
         *filter = cgroup::filter(path)?;
     }
+    filters.users.iter_mut().zip(users).for_each(|(to, from)| *to = *from);
     Ok(filters)
 }
 
-fn comms(plan: &Plan) -> [[u8; COMM_LEN]; MAX_FILTERS] {
+fn padded(comms: &[String]) -> [[u8; COMM_LEN]; MAX_FILTERS] {
     let mut filters = [[0; COMM_LEN]; MAX_FILTERS];
-    for (filter, comm) in filters.iter_mut().zip(&plan.comms) {
+    for (filter, comm) in filters.iter_mut().zip(comms) {
         filter.iter_mut().zip(comm.bytes()).for_each(|(to, from)| *to = from);
     }
     filters
@@ -91,16 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_low_rate_is_not_none() {
-        for (per_second, per_tick) in [(1, 1), (10, 1), (2_000, 200), (u32::MAX, 429_496_729)] {
-            assert_eq!(blocks_per_tick(per_second), per_tick);
-        }
-    }
-
-    #[test]
     fn names_are_padded_with_zeros() {
-        let plan = Plan { comms: vec!["redis".to_owned(), "x".to_owned()], ..Plan::default() };
-        let filters = comms(&plan);
+        let filters = padded(&["redis".to_owned(), "x".to_owned()]);
         assert_eq!(&filters[0], b"redis\0\0\0\0\0\0\0\0\0\0\0");
         assert_eq!((filters[1][0], filters[1][1], filters[2]), (b'x', 0, [0; COMM_LEN]));
     }

@@ -5,6 +5,8 @@ use profiler_common::native::step::Registers;
 use profiler_common::thread::{Skipped, THREAD_STATES, ThreadState};
 use profiler_common::walk::WalkEnd;
 
+use super::rates::RatesChange;
+
 /// A thread's name as the kernel keeps it: at most 15 bytes, any bytes.
 pub type Comm = [u8; profiler_common::record::COMM_LEN];
 
@@ -27,6 +29,8 @@ pub enum Event {
     Exit(Exit),
     /// Side-band records were lost: mappings may be missing.
     SidebandLost(SidebandLost),
+    /// So much is recorded from here on.
+    Rates(RatesChange),
 }
 
 impl Event {
@@ -41,6 +45,7 @@ impl Event {
             Self::Fork(e) => e.time_ns,
             Self::Exit(e) => e.time_ns,
             Self::SidebandLost(e) => e.time_ns,
+            Self::Rates(e) => e.time_ns,
         }
     }
 }

@@ -11,5 +11,6 @@ pub mod losses;
 pub mod names;
 pub mod observation;
 pub mod query;
+pub mod rates;
 pub mod space;
 pub mod tables;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::control::{Command, Control};
+use super::control::{Command, Control, Recorded};
 use super::line::{Closed, Line};
 use super::namer::Offers;
 use super::preparer::{Desk, Preparer};
+use super::steering::Steering;
 use super::wanted::Wanted;
 use super::windows::{Clocks, Windows};
 use super::{Config, RecordError, join, spawn};
@@ -85,6 +86,7 @@ pub(super) fn collect<'scope>(
         windows,
         queue: VecDeque::new(),
         asked: Vec::new(),
+        steering: Steering::new(&config.plan, config.budget),
         began: Instant::now(),
     };
     collector.run(config.duration, control, outlet)
@@ -100,6 +102,7 @@ struct Collector<'scope> {
     /// Who waits for the end of this window.
     asked: Vec<oneshot::Sender<u64>>,
     off_cpu: bool,
+    steering: Steering,
     began: Instant,
 }
 
@@ -123,6 +126,7 @@ impl Collector<'_> {
             self.line.offer_changes();
             self.line.take_finished();
             self.line.offer_frames();
+            self.steer();
             self.report(control);
         }
         self.finish(outlet)
@@ -144,10 +148,33 @@ impl Collector<'_> {
                     self.windows.end_soon(system::monotonic_ns());
                     self.asked.push(asked);
                 }
+                Ok(Command::Burst(wish, answer)) => {
+                    // Nobody waits any more: so be it, here and below.
+                    let _ = answer.send(self.steering.burst(&wish, &mut self.session));
+                }
+                Ok(Command::Configure(recorded, answer)) => {
+                    let _ = answer.send(self.configure(*recorded).map_err(|e| e.to_string()));
+                }
                 Ok(Command::Services(services)) => self.line.name_services(services),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
+    }
+
+    /// Looks at what the agent takes, and gives way where that is too much.
+    fn steer(&mut self) {
+        let notes = self.steering.tick(&mut self.session);
+        notes.into_iter().for_each(|note| self.line.note(note));
+        self.line.tighten(self.steering.told.tight);
+    }
+
+    fn configure(&mut self, recorded: Recorded) -> Result<(), KernelError> {
+        let Recorded { rates, processes, budget } = recorded;
+        self.steering.configure(rates, budget, &mut self.session)?;
+        if self.session.choose(&processes)? {
+            self.line.choose(&processes);
+        }
+        Ok(())
     }
 
     /// Takes the events that are there, each in its window.
@@ -183,7 +210,7 @@ impl Collector<'_> {
             at_ns,
             threads: &threads,
             ended_since: &ended_since,
-            min_block_ns: self.session.facts().min_block_ns,
+            min_block_ns: nanos(self.session.rates().min_block),
             counts_carried: !is_late,
         };
         let kernel = self.session.losses()?;
@@ -205,6 +232,8 @@ impl Collector<'_> {
         let lost = self.session.losses().map(|losses| losses.lost()).unwrap_or_default();
         control.progress.send_modify(|p| {
             (p.samples, p.lost, p.elapsed) = (self.line.taken, lost, self.began.elapsed());
+            p.rounds += 1;
+            p.steered.clone_from(&self.steering.told);
         });
     }
 
@@ -223,6 +252,10 @@ impl Collector<'_> {
         outlet.finish(self.line.finish(span, ending));
         Ok(())
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Both clocks now.

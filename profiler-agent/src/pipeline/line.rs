@@ -6,17 +6,20 @@ use std::time::Instant;
 
 use super::Config;
 use super::control::Services;
+use super::governor::Memory;
 use super::heat::Heat;
 use super::namer::Offers;
 use super::preparer::Preparer;
 use super::unfinished::{Begun, Stacks};
 use super::wanted::Wanted;
 use super::windows::Span;
+use crate::kernel::control::Processes as Chosen;
 use crate::kernel::session::{Ending, Facts};
 use crate::model::event::{Event, RawStack, Rest};
 use crate::model::frame::{Frame, Stack};
 use crate::model::losses::Losses;
 use crate::model::observation::{Activity, Observation};
+use crate::model::rates::{Rates, period_of};
 use crate::model::space::{Finished, SpaceChange};
 use crate::process::Processes;
 use crate::process::service;
@@ -35,6 +38,8 @@ pub(super) struct Closed {
     pub(super) losses: Losses,
     /// Processes of which a stack was taken, since the recording began.
     pub(super) processes: usize,
+    /// What its reader should know.
+    pub(super) notes: Vec<String>,
     /// Number of the list of frames that its last are in.
     pub(super) named_by: u64,
 }
@@ -52,9 +57,14 @@ pub(super) struct Line<'scope> {
     off_cpu: OffCpu,
     window: Window,
     limits: Limits,
+    tight: Memory,
     /// Patterns of the names of services that are left out.
     excluded: Vec<String>,
     facts: Facts,
+    /// What holds now: by it, a sample stands for its time.
+    rates: Rates,
+    /// What the reader of this window should know.
+    notes: Vec<String>,
     pub(super) taken: u64,
     names: Offers,
     /// Windows that found no room to be encoded, and what else the line itself turned away.
@@ -82,8 +92,11 @@ impl<'scope> Line<'scope> {
             off_cpu: OffCpu::new(facts.started_at_ns),
             window: Window::new(config.window),
             limits: config.window,
+            tight: Memory::Free,
             excluded: Vec::new(),
             facts: facts.clone(),
+            rates: (&config.plan).into(),
+            notes: Vec::new(),
             taken: 0,
             names,
             own_losses: Losses::default(),
@@ -98,7 +111,7 @@ impl<'scope> Line<'scope> {
                 self.taken += 1;
                 let at = self.processes.attribute(raw);
                 let stack = self.whole_or_later(raw, at.stack);
-                let (count, ns) = (1, self.facts.period_ns);
+                let (count, ns) = (1, self.rates.period_ns(raw.pid));
                 let activity = Activity::OnCpu;
                 self.count(Observation { thread: at.thread, stack, activity, count, ns });
             }
@@ -126,6 +139,47 @@ impl<'scope> Line<'scope> {
                 self.wanted.apply(event);
                 self.processes.apply(event);
             }
+            Event::Rates(change) => self.change_rates(&change.rates),
+        }
+    }
+
+    /// So much is recorded from here on.
+    fn change_rates(&mut self, rates: &Rates) {
+        self.rates.clone_from(rates);
+        self.facts.frequency = rates.frequency;
+        self.facts.period_ns = period_of(rates.frequency);
+        self.facts.min_block_ns = u64::try_from(rates.min_block.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// Other processes are wanted from now on: their tables are prepared.
+    pub(super) fn choose(&mut self, chosen: &Chosen) {
+        self.wanted.choose(chosen);
+        self.processes.tell_all_again();
+    }
+
+    /// How much memory there is from now on. Names that no window needs go at once; a window that begins
+    /// later holds less.
+    pub(super) fn tighten(&mut self, memory: Memory) {
+        self.names.tighten(memory != Memory::Free);
+        self.tight = memory;
+    }
+
+    /// Limits of the next window.
+    fn next_limits(&self) -> Limits {
+        let Limits { stacks, frames, samples } = self.limits;
+        match self.tight {
+            Memory::Free | Memory::Caches => self.limits,
+            Memory::Windows => {
+                Limits { stacks: stacks / 4, frames: frames / 4, samples: samples / 4 }
+            }
+        }
+    }
+
+    /// Tells the reader of the running window something. A window has room for a few notes.
+    pub(super) fn note(&mut self, note: String) {
+        const MOST: usize = 16;
+        if self.notes.len() < MOST {
+            self.notes.push(note);
         }
     }
 
@@ -254,7 +308,8 @@ impl<'scope> Line<'scope> {
     /// Takes the window out, with what was turned away in its time: `losses` are those of the stages that
     /// only the caller can ask, since the recording began.
     fn close(&mut self, span: Span, mut losses: Losses) -> Closed {
-        let mut window = std::mem::replace(&mut self.window, Window::new(self.limits));
+        let next = Window::new(self.next_limits());
+        let mut window = std::mem::replace(&mut self.window, next);
         if !self.excluded.is_empty() {
             let is_excluded =
                 |name: &str| self.excluded.iter().any(|glob| service::matches(glob, name));
@@ -273,6 +328,7 @@ impl<'scope> Line<'scope> {
             window,
             span,
             facts: self.facts.clone(),
+            notes: std::mem::take(&mut self.notes),
             losses: since,
             processes: self.processes.process_count(),
             named_by: self.names.hurry(),

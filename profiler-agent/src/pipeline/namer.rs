@@ -33,6 +33,8 @@ struct List {
     frames: Vec<Frame>,
     /// Somebody waits for it.
     at_once: bool,
+    /// Memory is tight.
+    tight: bool,
 }
 
 /// What the namer and those who wait for it share.
@@ -62,6 +64,8 @@ pub(super) struct Offers {
     sent: u64,
     /// What waits is wanted soon.
     at_once: bool,
+    /// Memory is tight.
+    tight: bool,
     losses: Losses,
 }
 
@@ -86,7 +90,10 @@ pub(super) struct Named {
 pub(super) fn offers() -> (Offers, Lists) {
     let (lists, receiver) = sync_channel(QUEUE);
     let losses = Losses::default();
-    (Offers { lists, waiting: Vec::new(), sent: 0, at_once: false, losses }, Lists(receiver))
+    (
+        Offers { lists, waiting: Vec::new(), sent: 0, at_once: false, tight: false, losses },
+        Lists(receiver),
+    )
 }
 
 impl Offers {
@@ -100,7 +107,7 @@ impl Offers {
             return;
         }
         let frames = std::mem::take(&mut self.waiting);
-        let list = List { number: self.sent + 1, frames, at_once: self.at_once };
+        let list = List { number: self.sent + 1, frames, at_once: self.at_once, tight: self.tight };
         match self.lists.try_send(list) {
             Ok(()) => {
                 self.sent += 1;
@@ -113,6 +120,11 @@ impl Offers {
         }
     }
 
+    /// Whether memory is tight: then names are kept for the windows that need them, and no longer.
+    pub(super) fn tighten(&mut self, tight: bool) {
+        self.tight = tight;
+    }
+
     /// Asks for all that was offered to be named without waiting for more; the number to wait for.
     pub(super) fn hurry(&mut self) -> u64 {
         self.at_once = true;
@@ -123,7 +135,8 @@ impl Offers {
 
     /// Sends all that waits, however long that takes.
     pub(super) fn finish(self) {
-        let list = List { number: self.sent + 1, frames: self.waiting, at_once: true };
+        let list =
+            List { number: self.sent + 1, frames: self.waiting, at_once: true, tight: self.tight };
         let _ = self.lists.send(list);
     }
 
@@ -141,7 +154,11 @@ impl Naming {
         let mut waiting = Vec::new();
         let mut since = Instant::now();
         for list in lists.0 {
-            waiting.extend(self.lock().names.unknown(list.frames));
+            {
+                let mut state = self.lock();
+                state.names.tighten(list.tight);
+                waiting.extend(state.names.unknown(list.frames));
+            }
             if list.at_once || since.elapsed() >= GATHER {
                 self.name(&mut symbolizer, std::mem::take(&mut waiting), list.number);
                 since = Instant::now();

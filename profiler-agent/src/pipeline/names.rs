@@ -15,6 +15,8 @@ const MAX_YOUNG: usize = 20_000;
 pub(super) struct KnownNames {
     young: Names,
     old: Names,
+    /// Memory is tight: a generation is as old as a window.
+    tight: bool,
 }
 
 impl KnownNames {
@@ -36,6 +38,11 @@ impl KnownNames {
         frames
     }
 
+    /// Whether memory is tight.
+    pub(super) fn tighten(&mut self, tight: bool) {
+        self.tight = tight;
+    }
+
     /// Adds names.
     pub(super) fn add(&mut self, names: Names) {
         self.young.extend(names);
@@ -52,14 +59,14 @@ impl KnownNames {
 
     /// All of them.
     pub(super) fn into_all(self) -> Names {
-        let Self { young, mut old } = self;
+        let Self { young, mut old, .. } = self;
         old.extend(young);
         old
     }
 
     /// A window was encoded: what was not in use for long may go.
     pub(super) fn end_window(&mut self) {
-        if self.young.len() >= MAX_YOUNG {
+        if self.tight || self.young.len() >= MAX_YOUNG {
             self.old = std::mem::take(&mut self.young);
         }
     }
@@ -85,6 +92,17 @@ mod tests {
         let unknown = names.unknown(frames(window));
         names.add(unknown.iter().map(|frame| (frame.key(), Arc::from([]))).collect());
         unknown.len()
+    }
+
+    #[test]
+    fn where_memory_is_tight_names_go_with_the_windows_that_need_them() {
+        let mut names = KnownNames::default();
+        names.tighten(true);
+        name_new(&mut names, 0..100);
+        names.end_window();
+        assert_eq!(name_new(&mut names, 50..150), 50);
+        names.end_window();
+        assert_eq!(names.len(), 100);
     }
 
     #[test]

@@ -37,9 +37,11 @@ pub struct Recording {
 impl Recording {
     /// A window with its names.
     pub(super) fn new(closed: Closed, named: Named) -> Self {
+        let mut problems = closed.notes;
+        problems.extend(named.problems);
         Self {
             names: named.names,
-            problems: named.problems,
+            problems,
             processes: closed.processes,
             start_unix_ns: closed.span.start_unix_ns,
             duration: closed.span.duration(),

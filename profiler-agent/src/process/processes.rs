@@ -123,7 +123,7 @@ impl Processes {
             }
             Event::Exit(exit) => self.exit(exit),
             Event::SidebandLost(_) => self.missed_events = true,
-            Event::OnCpu(_) | Event::Block(_) | Event::Resume(_) => {}
+            Event::OnCpu(_) | Event::Block(_) | Event::Resume(_) | Event::Rates(_) => {}
         }
         for pid in self.headless.ended(event.time_ns(), &self.procfs) {
             self.table.end(pid, event.time_ns());
@@ -177,6 +177,11 @@ impl Processes {
         self.table.entry(raw.pid).jit = jit;
         self.losses.add("user_frames_unmapped", resolved.unmapped);
         resolved.frames.into()
+    }
+
+    /// Counts every process among those whose memory changed: for who is to be told of others from now on.
+    pub fn tell_all_again(&mut self) {
+        self.table.note_all();
     }
 
     /// The processes whose executable memory changed since this was last asked, with what it is now.

@@ -97,6 +97,11 @@ impl Table {
         self.changed.insert(pid);
     }
 
+    /// Notes every process, as if its memory had changed.
+    pub(super) fn note_all(&mut self) {
+        self.changed.extend(self.lives.keys());
+    }
+
     /// Processes of which [`Self::note_change`] was told since this was last asked.
     pub(super) fn take_changed(&mut self) -> HashSet<u32> {
         std::mem::take(&mut self.changed)

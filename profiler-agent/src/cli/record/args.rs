@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::args::{RootArg, format_parser};
 use crate::kernel::plan::Feature;
+use crate::kernel::user;
 use crate::model::choice::EventChoice;
 use crate::view::Format;
 
@@ -36,6 +37,26 @@ pub struct RecordArgs {
     /// Only threads of exactly this name (repeat for more)
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
+
+    /// Only what this user runs, by name or number (repeat for more)
+    #[arg(long, value_name = "USER", value_parser = user::number)]
+    pub user: Vec<u32>,
+
+    /// Not this process (repeat for more)
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub exclude_pid: Vec<u32>,
+
+    /// No processes in this cgroup of the v2 hierarchy, or below it (repeat for more)
+    #[arg(long, value_name = "PATH")]
+    pub exclude_cgroup: Vec<PathBuf>,
+
+    /// No threads of exactly this name (repeat for more)
+    #[arg(long, value_name = "NAME")]
+    pub exclude_comm: Vec<String>,
+
+    /// Nothing that this user runs, by name or number (repeat for more)
+    #[arg(long, value_name = "USER", value_parser = user::number)]
+    pub exclude_user: Vec<u32>,
 
     /// What to record: time on the CPU, time blocked, or both
     #[arg(long, value_enum, default_value_t = EventArg::OnCpu)]

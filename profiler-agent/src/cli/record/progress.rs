@@ -56,8 +56,13 @@ mod tests {
     fn tells_what_is_left_or_how_to_end() {
         let mut progress = Progress::default();
         assert_eq!(text(&progress, None), "starting");
-        progress =
-            Progress { samples: 1980, lost: 2, elapsed: Duration::from_secs(4), attached: true };
+        progress = Progress {
+            samples: 1980,
+            lost: 2,
+            elapsed: Duration::from_secs(4),
+            attached: true,
+            ..Progress::default()
+        };
         assert_eq!(
             text(&progress, Some(Duration::from_secs(10))),
             "recording: 1980 samples, 2 lost, 6 s left"

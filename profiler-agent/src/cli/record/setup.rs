@@ -10,7 +10,7 @@ use super::args::{EventArg, RecordArgs};
 use crate::cli::LogLevel;
 use crate::cli::output::Output;
 use crate::kernel::command::Held;
-use crate::kernel::plan::Plan;
+use crate::kernel::plan::{Exclude, Plan};
 use crate::pipeline::{self, Recording};
 use crate::profile::{Limits, encode};
 use crate::runtime::native::CacheConfig;
@@ -53,7 +53,7 @@ impl Setup {
                     Format::names().collect::<Vec<_>>().join(", ")
                 )
             })?;
-        let unbounded = args.cgroup.is_empty() && args.comm.is_empty();
+        let unbounded = args.cgroup.is_empty() && args.comm.is_empty() && args.user.is_empty();
         Ok(Self {
             output: Output::prepare(&args.output)?,
             watched: if unbounded { args.pid.clone() } else { Vec::new() },
@@ -127,9 +127,19 @@ impl Setup {
         let mut parts: Vec<String> = args.pid.iter().map(|pid| format!("pid {pid}")).collect();
         parts.extend(args.cgroup.iter().map(|path| format!("cgroup {}", path.display())));
         parts.extend(args.comm.iter().map(|name| format!("threads named {name}")));
+        parts.extend(args.user.iter().map(|user| format!("user {user}")));
         let program = args.command.first().map(|c| Path::new(c).file_name().unwrap_or(c));
         parts.extend(program.map(|name| format!("command {}", name.to_string_lossy())));
-        if parts.is_empty() { "whole host".to_owned() } else { parts.join(", ") }
+        if parts.is_empty() {
+            parts.push("whole host".to_owned());
+        }
+        parts.extend(args.exclude_pid.iter().map(|pid| format!("not pid {pid}")));
+        parts.extend(
+            args.exclude_cgroup.iter().map(|path| format!("not cgroup {}", path.display())),
+        );
+        parts.extend(args.exclude_comm.iter().map(|name| format!("no threads named {name}")));
+        parts.extend(args.exclude_user.iter().map(|user| format!("not user {user}")));
+        parts.join(", ")
     }
 }
 
@@ -148,6 +158,13 @@ fn pipeline_config(args: &RecordArgs, log: LogLevel) -> pipeline::Config {
             pids: args.pid.clone(),
             cgroups: args.cgroup.clone(),
             comms: args.comm.clone(),
+            users: args.user.clone(),
+            exclude: Exclude {
+                pids: args.exclude_pid.clone(),
+                cgroups: args.exclude_cgroup.clone(),
+                comms: args.exclude_comm.clone(),
+                users: args.exclude_user.clone(),
+            },
             follow_forks: until_told,
             bpf_log: log >= LogLevel::Debug,
             without: args.without.clone(),
@@ -163,6 +180,7 @@ fn pipeline_config(args: &RecordArgs, log: LogLevel) -> pipeline::Config {
             max_bytes: args.unwind_cache_size << 20,
         }),
         window: Limits::default(),
+        budget: None,
         duration: args.duration.or((!until_told).then_some(DEFAULT_DURATION)),
     }
 }

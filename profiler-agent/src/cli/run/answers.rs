@@ -18,7 +18,7 @@ use crate::http::{
 };
 use crate::model::hottest::Hottest;
 use crate::model::query::{Filter, Range};
-use crate::pipeline::{Ended, Handle};
+use crate::pipeline::{BurstRefused, BurstWish, Ended, Handle};
 use crate::profile::merge::{Job, Limits, merge};
 use crate::store::Info;
 use crate::view::{self, Format, Options, Root};
@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) recorder: Arc<Recorder>,
     pub(super) handle: Handle,
     pub(super) numbers: Arc<Numbers>,
+    /// A burst as it is when the question does not say.
+    pub(super) burst: BurstWish,
 }
 
 impl Answers for Desk {
@@ -79,8 +81,25 @@ impl Answers for Desk {
         })
     }
 
-    fn burst(&self, _ask: BurstAsk) -> Answering<'_, BurstStarted> {
-        Box::pin(async { Err(Refusal::Conflict("this agent samples at one rate".to_owned())) })
+    fn burst(&self, ask: BurstAsk) -> Answering<'_, BurstStarted> {
+        Box::pin(async move {
+            let wish = BurstWish {
+                frequency: ask.frequency.unwrap_or(self.burst.frequency),
+                duration: ask.length.unwrap_or(self.burst.duration),
+                pid: ask.pid,
+            };
+            match self.handle.burst(wish).await {
+                Ok((frequency, length)) => {
+                    // What is left of the last second is rounded up.
+                    let seconds = length.as_millis().div_ceil(1000) as u64;
+                    Ok(BurstStarted { frequency, seconds })
+                }
+                Err(error @ (BurstRefused::Kernel(_) | BurstRefused::NoClock)) => {
+                    Err(Refusal::Conflict(error.to_string()))
+                }
+                Err(error) => Err(Refusal::Bad(error.to_string())),
+            }
+        })
     }
 
     fn metrics(&self) -> String {

@@ -63,6 +63,7 @@ impl Numbers {
         let sinks = self.sinks.statuses();
         self.agent.show_sinks(sinks.iter().map(|sink| sink.name.as_str()));
         sinks.iter().for_each(|status| self.read_sink(status, &store));
+        self.read_steered();
         agent.reach(Metric::Requests, self.http.requests());
         for why in Refused::ALL {
             agent.reach_of(Metric::RequestsRefused, why.name(), self.http.refused(why));
@@ -74,6 +75,18 @@ impl Numbers {
     pub(super) fn not_ready(&self) -> Vec<String> {
         let attached = self.progress.borrow().attached;
         if attached { Vec::new() } else { vec!["the kernel side is not attached yet".to_owned()] }
+    }
+
+    /// What the agent takes, and how it answers to that.
+    fn read_steered(&self) {
+        let agent = &self.agent;
+        let steered = self.progress.borrow().steered.clone();
+        agent.reach_seconds(Metric::BpfTime, steered.bpf_ns as f64 / 1e9);
+        agent.set_of(Metric::BudgetUsed, "cpu", steered.cpu_used);
+        agent.set_of(Metric::BudgetUsed, "memory", steered.memory_used);
+        agent.set(Metric::BudgetLevel, steered.level as f64);
+        agent.set(Metric::Frequency, f64::from(steered.frequency));
+        agent.reach(Metric::Bursts, steered.bursts);
     }
 
     fn read_store(&self, status: &store::Status) {

@@ -12,7 +12,9 @@
 mod answers;
 mod endpoint;
 mod metrics;
+mod notify;
 mod recorder;
+mod reload;
 mod signals;
 mod sinks;
 
@@ -26,20 +28,20 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing_subscriber::filter::LevelFilter;
 
 use self::answers::Desk;
 use self::endpoint::Endpoint;
 use self::metrics::Numbers;
+use self::notify::Notifier;
 use self::recorder::Recorder;
+use self::reload::{Reload, Stages};
 use self::signals::{Signals, Wish};
 use self::sinks::Sinks;
 use super::config::ConfigArgs;
 use crate::config::Settings;
-use crate::config::settings::{Log, LogLevel};
 use crate::http::Counts;
-use crate::pipeline::{self, Control, Progress, RecordError, WindowDone};
-use crate::telemetry::{self, log::Form};
+use crate::pipeline::{self, Control, Handle, Progress, RecordError, WindowDone};
+use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +68,8 @@ pub struct RunArgs {
 /// For the user: what cannot be done, and the way out.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
-    log_as(&config.settings.log);
+    let (form, level) = config.settings.log_form();
+    telemetry::log::change(form, level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -74,22 +77,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("threads cannot be started; raise the limit of processes (ulimit -u)")?;
-    let ended = runtime.block_on(Agent::run(config.settings));
+    let ended = runtime.block_on(Agent::run(args.config.clone(), config.settings));
     // What still blocks is of no use any more.
     runtime.shutdown_background();
     ended
-}
-
-/// Logs as the settings say.
-fn log_as(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    telemetry::log::change(if log.json { Form::Json } else { Form::Text }, level);
 }
 
 /// The agent at work.
@@ -101,13 +92,17 @@ struct Agent {
     stop: watch::Sender<bool>,
     progress: watch::Receiver<Progress>,
     endpoint: Option<Endpoint>,
+    handle: Handle,
+    reload: Reload,
+    notifier: Notifier,
 }
 
 impl Agent {
-    async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    async fn run(config: ConfigArgs, settings: Settings) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::take()?;
-        let mut agent = Self::start(&settings).await?;
+        let mut agent = Self::start(config, settings).await?;
         let ended = agent.watch(&mut signals).await;
+        agent.notifier.stopping();
         let stopped = tokio::select! {
             stopped = agent.stop(ended.is_none()) => stopped,
             code = signals.again() => std::process::exit(code),
@@ -119,8 +114,11 @@ impl Agent {
     }
 
     /// Opens what can be refused, and starts the pipeline.
-    async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    async fn start(args: ConfigArgs, settings: Settings) -> anyhow::Result<Self> {
+        let in_force = settings.clone();
+        let settings = &settings;
         let line = settings.line();
+        let notifier = Notifier::new(settings.window_length);
         let recorder = Arc::new(Recorder::open(settings)?);
         let sinks = Arc::new(Sinks::start(settings, &recorder)?);
         let (stop, stopped) = watch::channel(false);
@@ -135,7 +133,12 @@ impl Agent {
             progress: progress.clone(),
         });
         numbers.expect(settings);
-        let desk = Desk { recorder: Arc::clone(&recorder), handle, numbers: Arc::clone(&numbers) };
+        let desk = Desk {
+            recorder: Arc::clone(&recorder),
+            handle: handle.clone(),
+            numbers: Arc::clone(&numbers),
+            burst: settings.default_burst(),
+        };
         let endpoint = Endpoint::open(&settings.http, Arc::new(desk), counts).await?;
         let (to_writer, windows) = sync_channel(WAITING);
         let writer = tokio::task::spawn_blocking({
@@ -149,13 +152,27 @@ impl Agent {
                 }
             })
         });
-        Ok(Self { recorder, sinks, pipeline, writer, stop, progress, endpoint: Some(endpoint) })
+        Ok(Self {
+            recorder,
+            sinks,
+            pipeline,
+            writer,
+            stop,
+            progress,
+            endpoint: Some(endpoint),
+            handle,
+            reload: Reload::new(args, in_force),
+            notifier,
+        })
     }
 
     /// Waits until it is over: `None` where it was told to end, else how the pipeline ended.
     async fn watch(&mut self, signals: &mut Signals) -> Option<anyhow::Result<()>> {
         let mut tick = tokio::time::interval(recorder::TEND);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat = tokio::time::interval(self.notifier.interval());
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut attaching = self.progress.clone();
         let mut ready = false;
         let mut newest = self.recorder.newest();
         loop {
@@ -163,20 +180,44 @@ impl Agent {
                 ended = &mut self.pipeline => return Some(flat(ended)),
                 wish = signals.next() => match wish {
                     Wish::End => return None,
+                    Wish::Reload => self.reload().await,
+                    Wish::Burst => self.burst().await,
                 },
+                _ = beat.tick() => {
+                    let (windows, _) = *self.recorder.newest().borrow();
+                    let rounds = self.progress.borrow().rounds;
+                    self.notifier.beat(rounds, windows);
+                }
                 _ = tick.tick() => {
                     self.recorder.tend();
                     telemetry::log::tell_repeats();
                 }
                 _ = newest.changed() => self.sinks.wake(),
-                attached = self.progress.wait_for(|p| p.attached), if !ready => {
+                attached = attaching.wait_for(|p| p.attached), if !ready => {
                     // Where it never is, the pipeline tells why.
                     ready = attached.is_ok();
                     if ready {
                         tracing::info!("the agent profiles this host");
+                        self.notifier.ready();
                     }
                 }
             }
+        }
+    }
+
+    /// Reads the configuration again.
+    async fn reload(&mut self) {
+        let Self { handle, recorder, sinks, reload, notifier, .. } = self;
+        notifier.reloading();
+        reload.reload(&Stages { handle, recorder, sinks, grace: GRACE }).await;
+        notifier.ready();
+    }
+
+    /// Samples faster for a while, as configured.
+    async fn burst(&self) {
+        let wish = self.reload.settings().default_burst();
+        if let Err(error) = self.handle.burst(wish).await {
+            tracing::error!("no burst: {error}");
         }
     }
 

@@ -50,6 +50,19 @@ impl Recorder {
         });
     }
 
+    /// Keeps as much as these settings say from now on.
+    ///
+    /// # Errors
+    /// Where that is too little.
+    pub(super) fn set_limits(&self, settings: &Settings) -> anyhow::Result<()> {
+        Ok(self.store.set_limits(settings.store.size, settings.store.age)?)
+    }
+
+    /// Keeps windows for the sinks of these settings from now on. Blocks for the disk.
+    pub(super) fn set_sinks(&self, settings: &Settings) {
+        self.store.set_sinks(&names(settings));
+    }
+
     /// The store.
     pub(super) fn store(&self) -> &Store {
         &self.store

@@ -7,6 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum Wish {
     /// SIGTERM, SIGINT: to end.
     End,
+    /// SIGHUP: to read the configuration again.
+    Reload,
+    /// SIGUSR1: to sample faster for a while.
+    Burst,
 }
 
 /// The signals, taken over from the system's defaults.
@@ -14,6 +18,8 @@ pub(super) enum Wish {
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -25,6 +31,8 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -33,6 +41,8 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wish::End,
             _ = self.interrupt.recv() => Wish::End,
+            _ = self.hang_up.recv() => Wish::Reload,
+            _ = self.user.recv() => Wish::Burst,
         }
     }
 

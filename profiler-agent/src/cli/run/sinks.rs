@@ -44,7 +44,6 @@ impl Sinks {
     ///
     /// # Errors
     /// Where a new one makes no sense: then nothing was changed.
-    #[expect(dead_code, reason = "a reload asks for it")]
     pub(super) fn change(
         &self,
         settings: &Settings,

@@ -1,0 +1,314 @@
+//! Keeps the agent within what it may take of the host: it gives way in steps, and comes back by the same
+//! steps when there is room again. A function of readings: it looks at no clock and at no kernel.
+//!
+//! The steps, each of which costs as little truth as it can: first short blocks lose their own records, and
+//! their threads carry the time; then fewer blocks keep their stack; then the clock samples more rarely. At
+//! no step is a kind of event silent, and no time is lost: what has no stack of its own is shared out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::rates::Rates;
+
+/// What the agent may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// Part of the time of all CPUs together, 0 to 1.
+    pub cpu: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// What was taken, between one reading and the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// How long that was.
+    pub elapsed: Duration,
+    /// CPUs that were online.
+    pub cpus: usize,
+    /// CPU time of the agent's threads, ns.
+    pub own_ns: u64,
+    /// Time in its BPF programs, ns.
+    pub bpf_ns: u64,
+    /// Memory now, bytes.
+    pub memory: u64,
+    /// Samples per second and CPU of a burst that is on; 0 where none is. Somebody wants it, so what it
+    /// costs is not held against the budget.
+    pub burst_frequency: u32,
+}
+
+/// How tight memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Memory {
+    /// Within the budget.
+    #[default]
+    Free,
+    /// Caches are given up.
+    Caches,
+    /// And windows hold less.
+    Windows,
+}
+
+/// A change, to be told to the kernel side, to the log, in the metrics and in the window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// So much is recorded from now on.
+    pub rates: Rates,
+    /// How tight memory is.
+    pub memory: Memory,
+    /// How many steps below what was configured.
+    pub level: usize,
+    /// One line for a person.
+    pub reason: String,
+}
+
+/// The longest block that loses its own record.
+const CARRY_MOST: Duration = Duration::from_millis(1);
+/// The shortest that is worth a step.
+const CARRY_LEAST: Duration = Duration::from_micros(16);
+/// Blocks per second and CPU that always keep their stack.
+const FEWEST_BLOCKS: u32 = 50;
+/// Frequencies below the configured one.
+const FREQUENCIES: [u32; 2] = [49, 19];
+
+/// What a sample may cost, in the kernel and in the agent, while a burst is on.
+const BURST_SAMPLE: Duration = Duration::from_micros(40);
+
+/// The agent's own time comes in bursts, one for each window, so its mean is taken: over so long at most,
+/// and not over less. What was before a step is left out.
+const OWN_MOST: Duration = Duration::from_secs(20);
+const OWN_LEAST: Duration = Duration::from_secs(12);
+/// The programs' time is judged this long after a step: what it does must show first.
+const SETTLING: Duration = Duration::from_secs(3);
+/// Likewise memory, which is given back when a window ends.
+const MEMORY_SETTLING: Duration = Duration::from_secs(25);
+/// There is room for a step back where less than this part of the budget was taken…
+const ROOM: f64 = 0.6;
+/// …for so long; and longer, each time that a step back was too much.
+const CALM: Duration = Duration::from_secs(30);
+const CALM_MOST: Duration = Duration::from_secs(480);
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Governor {
+    budget: Budget,
+    base: Rates,
+    /// Below the base, the best first.
+    ladder: Vec<Rates>,
+    level: usize,
+    memory: Memory,
+    /// CPU time of the agent's threads as a part of all CPUs, and how long it was so.
+    own: VecDeque<(f64, Duration)>,
+    bpf: f64,
+    settling: Duration,
+    calm: Duration,
+    calm_needed: Duration,
+    /// Since the last step back.
+    since_back: Duration,
+    memory_calm: Duration,
+    memory_settling: Duration,
+}
+
+impl Governor {
+    /// For what was configured.
+    pub fn new(budget: Budget, base: &Rates) -> Self {
+        Self {
+            budget,
+            base: base.clone(),
+            ladder: ladder(base),
+            level: 0,
+            memory: Memory::Free,
+            own: VecDeque::new(),
+            bpf: 0.0,
+            settling: Duration::ZERO,
+            calm: Duration::ZERO,
+            calm_needed: CALM,
+            since_back: CALM_MOST,
+            memory_calm: Duration::ZERO,
+            memory_settling: Duration::ZERO,
+        }
+    }
+
+    /// Another budget, or other rates, from now on: begins at what was configured.
+    pub fn configure(&mut self, budget: Budget, base: &Rates) {
+        *self = Self { bpf: self.bpf, memory: self.memory, ..Self::new(budget, base) };
+    }
+
+    /// The rates that hold now.
+    pub fn rates(&self) -> Rates {
+        let below = self.level.checked_sub(1).and_then(|step| self.ladder.get(step));
+        below.unwrap_or(&self.base).clone()
+    }
+
+    /// How many steps below what was configured.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The part of all CPUs that the agent and its programs take, as judged.
+    pub fn cpu(&self) -> f64 {
+        let (sum, time) = self.own.iter().fold((0.0, 0.0), |(sum, time), (part, elapsed)| {
+            (sum + part * elapsed.as_secs_f64(), time + elapsed.as_secs_f64())
+        });
+        self.bpf + if time > 0.0 { sum / time } else { 0.0 }
+    }
+
+    /// How much of the budget is used, of CPUs and of memory; 1 is all of it.
+    pub fn used(&self, reading: &Reading) -> (f64, f64) {
+        let memory = reading.memory as f64 / self.budget.memory.max(1) as f64;
+        (self.cpu() / self.budget.cpu.max(1e-9), memory)
+    }
+
+    /// How long the agent's own time was looked at, since the last step.
+    fn looked(&self) -> Duration {
+        self.own.iter().map(|(_, elapsed)| *elapsed).sum()
+    }
+
+    /// Takes a reading. Returns what changes, if anything does.
+    pub fn take(&mut self, reading: &Reading) -> Option<Step> {
+        self.smooth(reading);
+        let burst = f64::from(reading.burst_frequency) * BURST_SAMPLE.as_secs_f64();
+        let cpu = self.judge_cpu(reading.elapsed, burst);
+        let memory = self.judge_memory(reading);
+        let reason = [cpu, memory].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        (!reason.is_empty()).then(|| Step {
+            rates: self.rates(),
+            memory: self.memory,
+            level: self.level,
+            reason,
+        })
+    }
+
+    fn smooth(&mut self, reading: &Reading) {
+        let whole = reading.elapsed.as_nanos() as f64 * reading.cpus.max(1) as f64;
+        if whole <= 0.0 {
+            return;
+        }
+        self.bpf = reading.bpf_ns as f64 / whole;
+        self.own.push_back((reading.own_ns as f64 / whole, reading.elapsed));
+        while self.own.len() > 1 && self.looked() > OWN_MOST {
+            self.own.pop_front();
+        }
+    }
+
+    fn judge_cpu(&mut self, elapsed: Duration, burst: f64) -> Option<String> {
+        self.settling = self.settling.saturating_sub(elapsed);
+        self.since_back = self.since_back.saturating_add(elapsed);
+        let (taken, allowed) = (self.cpu(), self.budget.cpu + burst);
+        let is_known = self.looked() >= OWN_LEAST;
+        if self.bpf > allowed || (taken > allowed && is_known) {
+            self.calm = Duration::ZERO;
+            let excess = taken / allowed.max(1e-9);
+            return self.settling.is_zero().then(|| self.give_way(excess)).flatten();
+        }
+        let is_calm = taken < allowed * ROOM && is_known;
+        self.calm = if is_calm { self.calm + elapsed } else { Duration::ZERO };
+        (self.level > 0 && self.calm >= self.calm_needed).then(|| self.come_back())
+    }
+
+    fn give_way(&mut self, excess: f64) -> Option<String> {
+        let lowest = self.ladder.len();
+        if self.level == lowest {
+            return None;
+        }
+        // A step back that had to be undone soon shall not be tried again as soon.
+        if self.since_back < CALM * 2 {
+            self.calm_needed = (self.calm_needed * 2).min(CALM_MOST);
+        }
+        let steps = if excess > 2.0 { 4 } else { usize::from(excess > 1.25) + 1 };
+        self.level = (self.level + steps).min(lowest);
+        let taken = self.cpu() * 100.0;
+        self.settling = SETTLING;
+        self.own.clear();
+        Some(format!(
+            "the agent took {taken:.2}% of the CPUs, above its budget of {:.2}%: it records {}",
+            self.budget.cpu * 100.0,
+            words(&self.rates())
+        ))
+    }
+
+    fn come_back(&mut self) -> String {
+        self.level -= 1;
+        if self.since_back > CALM_MOST {
+            self.calm_needed = CALM;
+        }
+        (self.calm, self.since_back) = (Duration::ZERO, Duration::ZERO);
+        let taken = self.cpu() * 100.0;
+        self.own.clear();
+        format!(
+            "the agent took {taken:.2}% of the CPUs, and has room in its budget of {:.2}%: it records {}",
+            self.budget.cpu * 100.0,
+            words(&self.rates())
+        )
+    }
+
+    fn judge_memory(&mut self, reading: &Reading) -> Option<String> {
+        let (taken, allowed) = (reading.memory as f64, self.budget.memory as f64);
+        let before = self.memory;
+        self.memory_settling = self.memory_settling.saturating_sub(reading.elapsed);
+        if taken > allowed {
+            self.memory_calm = Duration::ZERO;
+            if !self.memory_settling.is_zero() || before == Memory::Windows {
+                return None;
+            }
+            self.memory_settling = MEMORY_SETTLING;
+            self.memory = if before == Memory::Free { Memory::Caches } else { Memory::Windows };
+        } else if taken < allowed * 0.8 {
+            self.memory_calm += reading.elapsed;
+            if self.memory_calm >= CALM && before != Memory::Free {
+                self.memory_calm = Duration::ZERO;
+                self.memory = if before == Memory::Windows { Memory::Caches } else { Memory::Free };
+            }
+        } else {
+            self.memory_calm = Duration::ZERO;
+        }
+        (self.memory != before).then(|| {
+            let what = match self.memory {
+                Memory::Free => "nothing is given up",
+                Memory::Caches => "caches are given up",
+                Memory::Windows => "caches are given up, and windows hold less",
+            };
+            let mib = |bytes: f64| bytes / f64::from(1 << 20);
+            format!(
+                "the agent has {:.0} MiB of memory, of a budget of {:.0} MiB: {what}",
+                mib(taken),
+                mib(allowed)
+            )
+        })
+    }
+}
+
+/// The rates below what was configured, down to the least.
+fn ladder(base: &Rates) -> Vec<Rates> {
+    let mut ladder = Vec::new();
+    let mut rates = base.clone();
+    let mut carry = CARRY_LEAST.max(base.min_block * 2);
+    while carry <= CARRY_MOST {
+        rates.carry_below = carry;
+        ladder.push(rates.clone());
+        carry *= 2;
+    }
+    while rates.blocks_per_second / 2 >= FEWEST_BLOCKS {
+        rates.blocks_per_second /= 2;
+        ladder.push(rates.clone());
+    }
+    for frequency in FREQUENCIES.into_iter().filter(|frequency| *frequency < base.frequency) {
+        rates.frequency = frequency;
+        ladder.push(rates.clone());
+    }
+    ladder
+}
+
+fn words(rates: &Rates) -> String {
+    let mut words = format!(
+        "{} samples and {} stacks of blocks a second and CPU",
+        rates.frequency, rates.blocks_per_second
+    );
+    if !rates.carry_below.is_zero() {
+        words += &format!(", and no block of less than {:?} by itself", rates.carry_below);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;
