@@ -164,11 +164,6 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended: {status}");
             }
-            if !self.socket.exists()
-                && fs::read_to_string(&self.log)?.contains("profiles this host")
-            {
-                return Ok(Some(()));
-            }
             Ok(self.get("/readyz").ok().filter(|answer| answer.status == 200).map(drop))
         });
         ready.with_context(|| fs::read_to_string(&self.log).unwrap_or_default())

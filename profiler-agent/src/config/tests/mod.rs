@@ -4,6 +4,7 @@ use super::complaint::Complaints;
 use super::layers::Layers;
 use super::*;
 
+mod behaviour;
 mod changes;
 mod complaints;
 mod defaults;
