@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The name `prost` is that of an older version here, which pprof's types need.
     let mut config = tonic_prost_build::Config::new();
     config.prost_path("::prost_wire");
+    // So that a profile is not copied for each try.
+    config.bytes(["."]);
     tonic_prost_build::configure()
         .build_transport(false)
         .include_file("wire.rs")

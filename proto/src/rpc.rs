@@ -14,7 +14,7 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 pub fn retry_delay(details: &[u8]) -> Option<Duration> {
     let status = Status::decode(details).ok()?;
     let info = status.details.iter().find(|any| any.type_url == RETRY_INFO)?;
-    let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
+    let delay = RetryInfo::decode(info.value.as_ref()).ok()?.retry_delay?;
     let seconds = u64::try_from(delay.seconds).ok()?;
     Some(Duration::new(seconds, u32::try_from(delay.nanos).ok()?.min(999_999_999)))
 }
@@ -25,7 +25,7 @@ pub fn with_retry_delay(code: i32, delay: Duration) -> Vec<u8> {
         seconds: i64::try_from(delay.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(delay.subsec_nanos()).unwrap_or_default(),
     };
-    let value = RetryInfo { retry_delay: Some(retry_delay) }.encode_to_vec();
+    let value = RetryInfo { retry_delay: Some(retry_delay) }.encode_to_vec().into();
     let details = vec![Any { type_url: RETRY_INFO.to_owned(), value }];
     Status { code, message: String::new(), details }.encode_to_vec()
 }
@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(retry_delay(b"no message at all"), None);
         assert_eq!(retry_delay(&[]), None);
         let negative = crate::wire::google::rpc::Duration { seconds: -1, nanos: 0 };
-        let value = RetryInfo { retry_delay: Some(negative) }.encode_to_vec();
+        let value = RetryInfo { retry_delay: Some(negative) }.encode_to_vec().into();
         let details = vec![Any { type_url: RETRY_INFO.to_owned(), value }];
         assert_eq!(retry_delay(&Status { details, ..Status::default() }.encode_to_vec()), None);
     }

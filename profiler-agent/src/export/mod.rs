@@ -17,14 +17,22 @@
 
 mod backend;
 mod backoff;
+mod channel;
 mod config;
 mod environment;
 mod files;
+mod grpc;
+mod labels;
+mod otlp;
 mod outcome;
+mod parca;
+mod pyroscope;
 mod shipper;
 mod sink;
 mod source;
+mod split;
 mod status;
+mod verdict;
 
 pub use config::{Credentials, Files, Remote, SinkConfig, SinkKind, Tls};
 pub use environment::{Environment, Resolve, Resolved};

@@ -11,6 +11,10 @@ use super::backend::Backend;
 use super::config::{SinkConfig, SinkKind};
 use super::environment::Environment;
 use super::files::Directory;
+use super::labels::Labels;
+use super::otlp::Otlp;
+use super::parca::Parca;
+use super::pyroscope::Pyroscope;
 use super::shipper::Shipper;
 use super::source::Source;
 use super::status::{Shared, Status};
@@ -47,12 +51,22 @@ impl Sink {
         environment: &Environment,
     ) -> Result<Self, SinkError> {
         let start = Start { config, source: Arc::new(source), environment };
+        let failed = |reason| SinkError { name: config.name.clone(), reason };
+        let labels = || Labels::new(&config.labels, &environment.host);
         match &config.kind {
             SinkKind::Files(files) => Ok(start.with(Directory::new(files.clone()))),
-            SinkKind::Pyroscope(_) | SinkKind::Parca(_) | SinkKind::Otlp(_) => Err(SinkError {
-                name: config.name.clone(),
-                reason: format!("{} is not built in", config.kind.name()),
-            }),
+            SinkKind::Pyroscope(remote) => {
+                let backend = labels().and_then(|l| Pyroscope::new(remote, l, environment));
+                Ok(start.with(backend.map_err(failed)?))
+            }
+            SinkKind::Parca(remote) => {
+                let backend = labels().and_then(|l| Parca::new(remote, l, environment));
+                Ok(start.with(backend.map_err(failed)?))
+            }
+            SinkKind::Otlp(remote) => {
+                let backend = Otlp::new(remote, &config.labels, environment);
+                Ok(start.with(backend.map_err(failed)?))
+            }
         }
     }
 

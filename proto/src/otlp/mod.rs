@@ -41,3 +41,8 @@ pub fn as_text(value: Option<&AnyValue>) -> Option<&str> {
         _ => None,
     }
 }
+
+/// How many bytes a request takes, unpacked.
+pub fn encoded_len(request: &ExportProfilesServiceRequest) -> usize {
+    prost_wire::Message::encoded_len(request)
+}

@@ -1,0 +1,1 @@
+//! Splitting, by windows that are made for it.
