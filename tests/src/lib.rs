@@ -9,9 +9,11 @@
 //! - [`recorded`]: stacks with all that a walk needs, for tests without a kernel.
 //! - [`stacks`]: a profile as lists of names.
 //! - [`chain`]: whether each stack is whole.
+//! - [`backends`]: servers that take profiles, and networks that fail.
 //! - [`wait`]: conditions with deadlines.
 
 pub mod agent;
+pub mod backends;
 pub mod chain;
 pub mod code;
 pub mod daemon;
