@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut live = sh::cargo();
     live.args(["test", "--package", "profiler-tests", "--no-fail-fast"]);
     if args.unit {
-        live.arg("--lib");
+        live.args(["--lib", "--test", "backends"]);
     } else {
         debian::ensure(NEEDS)?;
     }

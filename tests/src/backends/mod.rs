@@ -3,10 +3,12 @@
 //! - [`pyroscope`], [`parca`], [`otlp`]: what each refuses, delays, drops and de-duplicates was found by
 //!   trying the real server. Whatever one of them would refuse, misunderstand or die of is written down
 //!   as a violation.
+//! - [`collector`]: a real OpenTelemetry Collector.
 //! - [`moods`]: what a server can be told to do instead of its work.
 //! - [`proxy`]: a network between agent and server that fails in every way, and TLS.
 //! - [`windows`]: windows that are known stack by stack.
 
+pub mod collector;
 pub mod moods;
 pub mod otlp;
 pub mod parca;
