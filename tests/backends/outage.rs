@@ -103,6 +103,7 @@ async fn a_window_comes_twice_only_where_an_answer_was_lost_and_is_counted() {
     server.moods.set(Mood::Well);
     proxy.set(Weather::Refused);
     proxy.set(Weather::Fair);
+    rig.until("the sink to notice", |rig| rig.status().retried > 0).await;
     rig.put(1, &small(1));
     rig.until_settled().await;
     let copies = copies(&server);

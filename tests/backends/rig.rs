@@ -94,6 +94,8 @@ impl Source for Store {
 pub struct Rig {
     pub store: Store,
     pub sink: Sink,
+    /// Windows that were put.
+    put: AtomicU64,
     /// Unix time, ns.
     pub clock: Arc<AtomicU64>,
 }
@@ -124,11 +126,12 @@ impl Rig {
             labels: BTreeMap::from([("deployment.env".to_owned(), "prod".to_owned())]),
         };
         let sink = Sink::start(&config, store.clone(), &environment).unwrap();
-        Self { store, sink, clock }
+        Self { store, sink, put: AtomicU64::new(0), clock }
     }
 
     pub fn put(&self, id: u64, known: &Known) {
         self.store.put(id, known);
+        self.put.fetch_add(1, Ordering::Relaxed);
         self.sink.wake();
     }
 
@@ -147,7 +150,12 @@ impl Rig {
     }
 
     pub async fn until_settled(&self) -> Duration {
-        self.until("all windows to be settled", |rig| rig.store.is_settled()).await
+        let is_counted = |rig: &Self| {
+            let status = rig.status();
+            status.shipped + status.refused == rig.put.load(Ordering::Relaxed)
+        };
+        self.until("all windows to be settled", |rig| rig.store.is_settled() && is_counted(rig))
+            .await
     }
 }
 

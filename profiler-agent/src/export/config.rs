@@ -76,8 +76,7 @@ pub struct Remote {
     pub tls: Tls,
     /// Whether profiles are packed with gzip on their way.
     pub compression: bool,
-    /// How long one request may take. While a backend that used to be quicker does not answer, the
-    /// first tries get less.
+    /// How long one request may take. A backend that used to be quicker gets less.
     pub timeout: Duration,
     /// Most requests at once.
     pub in_flight: usize,

@@ -15,6 +15,8 @@ use crate::export::backoff;
 pub(super) struct Health {
     /// Failures in a row.
     failures: u32,
+    /// Tries since it failed.
+    tries: u32,
     /// When the next try is due.
     next: Instant,
     /// Parts that had been delivered when it began to fail.
@@ -30,11 +32,23 @@ pub(super) const HOLD: Duration = Duration::from_secs(30);
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self { failures: 0, next: Instant::now(), delivered_then: 0, asked: None, held_with: None }
+        Self {
+            failures: 0,
+            tries: 0,
+            next: Instant::now(),
+            delivered_then: 0,
+            asked: None,
+            held_with: None,
+        }
     }
 
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Tries since it fails; `None` while it does not.
+    pub(super) fn tries(&self) -> Option<u32> {
+        self.is_failing().then_some(self.tries)
     }
 
     /// When the next window may be begun.
@@ -47,6 +61,7 @@ impl Health {
     pub(super) fn began(&mut self, now: Instant) {
         if self.is_failing() {
             self.next = now + backoff::wait(self.failures);
+            self.tries = self.tries.wrapping_add(1);
         }
     }
 
@@ -54,6 +69,7 @@ impl Health {
     pub(super) fn failed(&mut self, now: Instant, delivered: u64, after: Option<Duration>) {
         if self.failures == 0 {
             self.delivered_then = delivered;
+            self.tries = 0;
             self.next = now + backoff::wait(1);
         }
         self.failures = self.failures.saturating_add(1);

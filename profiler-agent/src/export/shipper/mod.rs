@@ -26,7 +26,7 @@ use super::source::{PendingWindow, Source};
 use super::status::Shared;
 use health::Health;
 use memory::{Memory, Progress, Settled};
-use pace::Pace;
+use pace::{Pace, Patience};
 use work::{Context, Done, End, Failure, Job, ask, is_hopeless, ship};
 
 /// The store is looked at so often, also when nobody calls.
@@ -215,12 +215,21 @@ impl<B: Backend> Shipper<B> {
         let job = Job {
             window,
             progress: self.memory.take(window.id),
-            trial: self.health.is_failing(),
+            patience: self.patience(),
             backlog: self.is_backlog(&window),
         };
         self.health.began(now);
         self.busy.insert(window.id, window);
         self.work.spawn(ship(Arc::clone(&self.context), job));
+    }
+
+    /// Of the tries of a backend that fails, each fourth is patient, if others are under way.
+    fn patience(&self) -> Patience {
+        match self.health.tries() {
+            None => Patience::Usual,
+            Some(tries) if tries % 4 == 3 && !self.busy.is_empty() => Patience::Whole,
+            Some(_) => Patience::Quick,
+        }
     }
 
     async fn finish(&mut self, done: Done) {

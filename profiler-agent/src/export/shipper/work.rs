@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::memory::{MAX_STRIKES, Progress};
-use super::pace::Pace;
+use super::pace::{Pace, Patience};
 use crate::export::backend::{Backend, Prepared};
 use crate::export::environment::Environment;
 use crate::export::outcome::{Outcome, Sent};
@@ -38,8 +38,8 @@ pub(super) struct Context<B> {
 pub(super) struct Job {
     pub(super) window: PendingWindow,
     pub(super) progress: Progress,
-    /// One part goes first, alone: the backend failed a moment ago.
-    pub(super) trial: bool,
+    /// Where it is not the usual, the backend failed a moment ago: one part goes first, alone.
+    pub(super) patience: Patience,
     /// Newer windows go before it.
     pub(super) backlog: bool,
 }
@@ -128,7 +128,7 @@ async fn send_all<B: Backend>(
     }
     let mut left = left.into_iter();
     let stopped = Arc::new(AtomicBool::new(false));
-    let mut alone = job.trial;
+    let mut alone = job.patience != Patience::Usual;
     let mut failure = None;
     let mut running = JoinSet::new();
     loop {
@@ -139,8 +139,9 @@ async fn send_all<B: Backend>(
             let (context, prepared) = (Arc::clone(context), Arc::clone(&prepared));
             let stopped = Arc::clone(&stopped);
             let backlog = job.backlog;
+            let patience = if alone { job.patience } else { Patience::Usual };
             running.spawn(async move {
-                (number, send(&context, &prepared, number, backlog, &stopped).await)
+                (number, send(&context, &prepared, number, patience, backlog, &stopped).await)
             });
         }
         let Some(answer) = running.join_next().await else { break };
@@ -168,6 +169,7 @@ async fn send<B: Backend>(
     context: &Context<B>,
     prepared: &Prepared<B::Part>,
     number: usize,
+    patience: Patience,
     backlog: bool,
     stopped: &AtomicBool,
 ) -> Option<Outcome> {
@@ -177,17 +179,13 @@ async fn send<B: Backend>(
     if stopped.load(Ordering::Relaxed) {
         return None;
     }
-    let deadline = context.pace.lock().unwrap_or_else(PoisonError::into_inner).deadline();
+    let deadline = context.pace.lock().unwrap_or_else(PoisonError::into_inner).deadline(patience);
     let _request = Request::begin(&context.shared, part.bytes);
     let begun = Instant::now();
     let outcome = context.backend.send(part, deadline).await;
-    let mut pace = context.pace.lock().unwrap_or_else(PoisonError::into_inner);
-    match &outcome {
-        Outcome::Delivered => pace.answered(begun.elapsed()),
-        Outcome::Retry { sent: Sent::AnswerLost, .. } if begun.elapsed() >= deadline => {
-            pace.unanswered();
-        }
-        _ => {}
+    if outcome == Outcome::Delivered {
+        let mut pace = context.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.answered(begun.elapsed());
     }
     Some(outcome)
 }
