@@ -114,7 +114,7 @@ impl Maker {
         }
         let location_id = frames.iter().map(|frame| self.location(frame)).collect();
         let count = i64::try_from(n % 7).unwrap_or_default() + 1;
-        let (kind, value, time) = if n % 2 == 0 {
+        let (kind, value, time) = if n.is_multiple_of(2) {
             ("cpu", vec![count, count * PERIOD, 0, 0], count * PERIOD)
         } else {
             ("off_cpu", vec![0, 0, count, count * 777_777], count * 777_777)

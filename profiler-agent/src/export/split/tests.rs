@@ -79,7 +79,7 @@ impl Maker {
 
 /// Splits, and checks what every part must be.
 fn split_well(window: &Finished, options: Options) -> Split {
-    let split = super::split(window, options).unwrap();
+    let split = split(window, options).unwrap();
     for series in &split.series {
         for (n, part) in series.parts.iter().enumerate() {
             assert_eq!(pprof::validate(part), Ok(()));
@@ -157,7 +157,7 @@ fn many_samples_make_several_parts_and_none_is_lost() {
     assert_eq!(names(&split), [("a", Kind::Cpu, 3)]);
     let samples = || split.series[0].parts.iter().flat_map(|p| &p.sample);
     assert_eq!(samples().count(), 33_000);
-    assert_eq!(samples().map(|s| s.value[0]).sum::<i64>(), (1..=33_000).sum());
+    assert_eq!(samples().map(|s| s.value[0]).sum::<i64>(), (1..=33_000_i64).sum::<i64>());
     assert_eq!(split.left_out, LeftOut::default());
 }
 
