@@ -74,10 +74,11 @@ const FREQUENCIES: [u32; 2] = [49, 19];
 /// What a sample may cost, in the kernel and in the agent, while a burst is on.
 const BURST_SAMPLE: Duration = Duration::from_micros(40);
 
-/// The agent's own time comes in bursts, one for each window, so its mean is taken: over so long at most,
-/// and not over less. What was before a step is left out.
+/// The agent's own time comes in bursts, one for each window, so its mean is taken over this long: two
+/// windows of the usual length, since with one and a bit there would be two bursts in it now and then. What
+/// was before a step is left out.
 const OWN_MOST: Duration = Duration::from_secs(20);
-const OWN_LEAST: Duration = Duration::from_secs(12);
+const OWN_LEAST: Duration = OWN_MOST;
 /// The programs' time is judged this long after a step: what it does must show first.
 const SETTLING: Duration = Duration::from_secs(3);
 /// Likewise memory, which is given back when a window ends.

@@ -289,7 +289,12 @@ fn what_is_excluded_is_recorded_neither_awake_nor_asleep() {
             })
             .collect();
         assert!(!children.is_empty());
-        assert!(blocks(&events).all(|b| !children.contains(&b.stack.pid)));
+        // Of one that has ended, the last switch may come after its mark was taken.
+        let ended = |b: &RawBlock| {
+            events.iter().any(|e| matches!(e, Event::Exit(x) if x.pid == b.stack.pid && x.time_ns <= b.stack.time_ns))
+        };
+        let unwanted = blocks(&events).find(|b| children.contains(&b.stack.pid) && !ended(b));
+        assert!(unwanted.is_none(), "{unwanted:?}");
     }
 }
 

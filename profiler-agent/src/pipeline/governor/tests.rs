@@ -61,9 +61,9 @@ fn a_quiet_host_has_everything() {
 #[test]
 fn a_storm_is_brought_into_the_budget_and_nothing_is_silent() {
     let mut governor = Governor::new(BUDGET, &base());
-    let steps = pass(&mut governor, STORM, 120);
+    let steps = pass(&mut governor, STORM, 300);
     assert!(governor.cpu() <= BUDGET.cpu, "{}", governor.cpu());
-    assert!(steps.iter().all(|(second, _)| *second < 60), "it comes to rest: {steps:?}");
+    assert!(steps.iter().all(|(second, _)| *second < 120), "it comes to rest: {steps:?}");
     for (_, step) in &steps {
         assert!(step.rates.frequency >= 19 && step.rates.blocks_per_second >= 50, "{step:?}");
         assert!(step.rates.min_block == base().min_block, "no time is dropped: {step:?}");
@@ -88,7 +88,7 @@ fn what_cannot_be_brought_into_the_budget_is_at_the_least_and_not_at_nothing() {
 #[test]
 fn after_a_storm_all_comes_back_slowly() {
     let mut governor = Governor::new(BUDGET, &base());
-    pass(&mut governor, STORM, 60);
+    pass(&mut governor, STORM, 120);
     let low = governor.level();
     assert!(low > 0);
     let steps = pass(&mut governor, QUIET, 3_600);
@@ -148,7 +148,7 @@ fn under_pressure_caches_go_first_and_then_windows() {
 #[test]
 fn other_settings_begin_at_the_top() {
     let mut governor = Governor::new(BUDGET, &base());
-    pass(&mut governor, STORM, 60);
+    pass(&mut governor, STORM, 120);
     let rates = Rates { frequency: 199, ..base() };
     governor.configure(Budget { cpu: 0.5, ..BUDGET }, &rates);
     assert_eq!((governor.rates(), governor.level()), (rates, 0));
