@@ -99,8 +99,8 @@ struct Collector<'scope> {
     windows: Windows,
     /// Events that belong to the window that is next.
     queue: VecDeque<Event>,
-    /// Who waits for the end of this window.
-    asked: Vec<oneshot::Sender<u64>>,
+    /// Who waits for a window to end, and not before which moment.
+    asked: Vec<(u64, oneshot::Sender<u64>)>,
     off_cpu: bool,
     steering: Steering,
     began: Instant,
@@ -145,8 +145,9 @@ impl Collector<'_> {
         loop {
             match control.commands.try_recv() {
                 Ok(Command::Cut(asked)) => {
-                    self.windows.end_soon(system::monotonic_ns());
-                    self.asked.push(asked);
+                    let now_ns = system::monotonic_ns();
+                    self.windows.end_soon(now_ns);
+                    self.asked.push((now_ns, asked));
                 }
                 Ok(Command::Burst(wish, answer)) => {
                     // Nobody waits any more: so be it, here and below.
@@ -198,7 +199,7 @@ impl Collector<'_> {
         // Where nobody read events for long, what the kernel's table says is of now, and not of then.
         let is_late = self.windows.behind(now.monotonic_ns) > 0;
         let span = self.windows.end(now);
-        for asked in self.asked.drain(..) {
+        for (_, asked) in self.asked.extract_if(.., |(since_ns, _)| *since_ns <= at_ns) {
             // Nobody waits any more: so be it.
             let _ = asked.send(self.windows.start_unix_ns());
         }
