@@ -59,7 +59,7 @@ fn recorded(number: u64, kind: EventChoice) -> Recorded {
         if kind.on_cpu() {
             window.add(on_cpu(&owner, &stack, 1 + seed % 5));
         }
-        if kind.off_cpu() && seed % 2 == 0 {
+        if kind.off_cpu() && seed.is_multiple_of(2) {
             window.add(off_cpu(&owner, &stack, ThreadState::Sleeping, 1 + seed));
         }
     }
