@@ -42,7 +42,7 @@ fn due(values: &Values) -> BTreeMap<(String, &'static str), Vec<i64>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_prints_and_passes_on_the_very_samples() {
-    let behind = Otlp::start().await.unwrap();
+    let behind = Otlp::start_behind_collector().await.unwrap();
     let next = behind.address;
     let collector = tokio::task::spawn_blocking(move || Collector::start(next));
     let collector = collector.await.unwrap().unwrap();
@@ -53,8 +53,11 @@ async fn a_real_collector_prints_and_passes_on_the_very_samples() {
     let status = rig.status();
     assert_eq!((status.shipped, status.refused), (1, 0), "{}", collector.output().unwrap());
     let series = known.values.len();
-    rig.until("the Collector to pass it on", |_| behind.ledger.len() >= series).await;
-    assert_eq!(behind.ledger.violations(), [""; 0]);
+    let is_passed_on = |_: &Rig| {
+        assert_eq!(behind.ledger.violations(), [""; 0]);
+        behind.ledger.len() >= series
+    };
+    rig.until("the Collector to pass it on", is_passed_on).await;
     assert_eq!(values_of(&behind.ledger.received()), known.values);
     let is_printed = |_: &Rig| {
         let output = collector.output().unwrap();

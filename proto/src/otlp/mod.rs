@@ -42,6 +42,32 @@ pub fn as_text(value: Option<&AnyValue>) -> Option<&str> {
     }
 }
 
+/// Undoes what a Collector does to a request that it passes on: the attributes of resources have plain
+/// strings again instead of references to the dictionary, and the zero entry of the table of attributes
+/// has no value instead of an empty one.
+pub fn resolve(request: &mut ExportProfilesServiceRequest) {
+    let strings = request.dictionary.iter().flat_map(|d| &d.string_table);
+    let strings: Vec<String> = strings.cloned().collect();
+    let text = |index: i32| usize::try_from(index).ok().and_then(|i| strings.get(i)).cloned();
+    let resources = request.resource_profiles.iter_mut().filter_map(|r| r.resource.as_mut());
+    for attribute in resources.flat_map(|r| &mut r.attributes) {
+        if attribute.key.is_empty() {
+            attribute.key = text(attribute.key_strindex).unwrap_or_default();
+        }
+        if let Some(AnyValue { value: Some(value) }) = &mut attribute.value
+            && let any_value::Value::StringValueStrindex(index) = *value
+        {
+            *value = any_value::Value::StringValue(text(index).unwrap_or_default());
+        }
+    }
+    let zero = request.dictionary.iter_mut().find_map(|d| d.attribute_table.first_mut());
+    if let Some(zero) = zero
+        && zero.value == Some(AnyValue::default())
+    {
+        zero.value = None;
+    }
+}
+
 /// How many bytes a request takes, unpacked.
 pub fn encoded_len(request: &ExportProfilesServiceRequest) -> usize {
     prost_wire::Message::encoded_len(request)

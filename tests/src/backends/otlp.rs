@@ -32,6 +32,7 @@ pub struct Otlp {
 struct Service {
     ledger: Arc<Ledger>,
     moods: Arc<Moods>,
+    behind_collector: bool,
 }
 
 impl Otlp {
@@ -40,8 +41,22 @@ impl Otlp {
     /// # Errors
     /// Where there is no port.
     pub async fn start() -> Result<Self> {
+        Self::start_as(false).await
+    }
+
+    /// Starts a server that a Collector passes on to. That refers to the dictionary for attributes of
+    /// resources, which an agent must not do.
+    ///
+    /// # Errors
+    /// Where there is no port.
+    pub async fn start_behind_collector() -> Result<Self> {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(behind_collector: bool) -> Result<Self> {
         let (ledger, moods) = (Arc::<Ledger>::default(), Arc::<Moods>::default());
-        let service = Service { ledger: Arc::clone(&ledger), moods: Arc::clone(&moods) };
+        let service =
+            Service { ledger: Arc::clone(&ledger), moods: Arc::clone(&moods), behind_collector };
         let service = ProfilesServiceServer::new(service)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
@@ -57,7 +72,10 @@ impl ProfilesService for Service {
         request: Request<ExportProfilesServiceRequest>,
     ) -> Result<Response<ExportProfilesServiceResponse>, Status> {
         self.moods.before().await?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        if self.behind_collector {
+            otlp::resolve(&mut request);
+        }
         let refuse = |what: String| Status::invalid_argument(self.ledger.complain(what));
         otlp::validate(&request).map_err(|violations| {
             let first = violations.first().map(ToString::to_string).unwrap_or_default();
