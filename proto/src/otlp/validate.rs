@@ -306,7 +306,7 @@ mod tests {
         }),
         ("location_table[1].mapping", |r| dictionary(r).location_table[1].mapping_index = 0),
         ("location_table[1]", |r| dictionary(r).location_table[1].lines.clear()),
-        ("location_table[1].line", |r| {
+        ("location_table[1].line.function", |r| {
             dictionary(r).location_table[1].lines[0].function_index = -1;
         }),
         ("function_table[1].name", |r| dictionary(r).function_table[1].name_strindex = 0),
