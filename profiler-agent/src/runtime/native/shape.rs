@@ -161,8 +161,9 @@ impl<'s, 'i, S: UnwindSection<Slice<'i>>> Shapes<'s, S> {
             if self.machine == Machine::Arm64 && register == gimli::AArch64::X30 {
                 return Ok(rule.with_return_address(ReturnAddress::LinkRegister, 0));
             }
-            let by_sp = rule.cfa() == Cfa::Sp.raw();
-            let number = self.machine.number(register).filter(|_| by_sp);
+            // The stack pointer is no place of a return address.
+            let fits = rule.cfa() == Cfa::Sp.raw() && register != self.machine.sp();
+            let number = self.machine.number(register).filter(|_| fits);
             let words = (rule.offset() as i64 / 8) as i16;
             let near = Rule::new(Cfa::SpReturnRegister, words).with_frame_pointer_of(rule);
             number.map(|number| near.with_extra(number)).ok_or(Cause::ReturnAddress)
