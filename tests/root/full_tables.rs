@@ -30,7 +30,7 @@ fn more_children_than_can_be_followed_are_told() {
     let _host = host::claim();
     // 8,192 fit.
     let recording = crowd("8400", "0");
-    let words = "the table of wanted processes is full";
+    let words = "the table of marked processes is full";
     assert_told(&recording, "processes_lost_target_table_full", words);
 }
 
