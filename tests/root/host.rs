@@ -14,6 +14,33 @@ pub fn claim() -> MutexGuard<'static, ()> {
     HOST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where classic tracepoints are told of.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Tracefs, for as long as a test needs it: many hosts have not mounted it.
+pub struct Tracefs {
+    mounted: bool,
+}
+
+/// Mounts tracefs where it is not mounted.
+pub fn tracefs() -> Tracefs {
+    let mounted = !std::path::Path::new(TRACEFS).join("events").is_dir();
+    if mounted {
+        let (kind, none) = (Some("tracefs"), None::<&str>);
+        nix::mount::mount(kind, TRACEFS, kind, nix::mount::MsFlags::empty(), none).unwrap();
+    }
+    Tracefs { mounted }
+}
+
+impl Drop for Tracefs {
+    fn drop(&mut self) {
+        if self.mounted {
+            // A recording that still ends may hold it: it goes with the last user.
+            let _ = nix::mount::umount2(TRACEFS, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 /// CPUs that are online.
 pub fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)

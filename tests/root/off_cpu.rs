@@ -82,6 +82,7 @@ fn a_block_that_begins_in_the_recording_and_does_not_end_is_counted() {
 #[test]
 fn classic_tracepoints_measure_the_same() {
     let _host = host::claim();
+    let _tracefs = host::tracefs();
     let blocker = workload::BLOCKER.build().unwrap();
     let recording = agent::record(&[
         "--event",

@@ -1,5 +1,5 @@
-//! The disk full, and the store not to be written: windows wait in memory, sinks have them all the same, and they are
-//! written when that works again.
+//! The disk full: windows wait in memory, sinks have them all the same, and they are written when that
+//! works again.
 
 use std::fs;
 use std::path::Path;
@@ -83,11 +83,4 @@ fn a_full_disk_loses_nothing() {
         },
         |store| fs::remove_file(filler(store)).unwrap(),
     );
-}
-
-#[test]
-fn a_store_that_may_not_be_written_loses_nothing() {
-    // A file system with files that are open for writing cannot be made read-only; files and
-    // directories can.
-    fault(|store| run("chattr", &["-R", "+i"], store), |store| run("chattr", &["-R", "-i"], store));
 }
