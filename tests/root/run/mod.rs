@@ -3,7 +3,7 @@
 //! - [`ending`]: SIGTERM, under load.
 //! - [`kills`]: SIGKILL at random moments, and a start after each.
 //! - [`stopped`]: stopped for a while, as by a frozen cgroup.
-//! - [`disk`]: the disk full, and not to be written.
+//! - [`disk`]: the disk full.
 //! - [`scarce`]: no file descriptors, little memory.
 //! - [`keys`]: what keys of the configuration do.
 //! - [`mod@reload`] is about SIGHUP.

@@ -18,6 +18,13 @@ const LIMIT: u64 = 128 << 20;
 
 const NONE: &[&str] = &[];
 
+/// So many new processes a second, for so many seconds.
+fn storm(rate: &str, seconds: &str) -> Program {
+    let nothing = workload::NOTHING.build().unwrap();
+    let args = ["1000000", rate, seconds, nothing.to_str().unwrap()];
+    Program::start(&workload::STORM, &args).unwrap()
+}
+
 #[test]
 fn without_file_descriptors_windows_go_on() {
     let _host = host::claim();
@@ -28,15 +35,15 @@ fn without_file_descriptors_windows_go_on() {
         let pid = agent.pid().to_string();
         let mut command = Command::new("prlimit");
         let done =
-            agent::finish(command.args(["--pid", &pid, &format!("--nofile={number}:65536")]));
+            agent::finish(command.args(["--pid", &pid, &format!("--nofile={number}:")]));
         assert!(done.unwrap().status.success());
     };
     // From here on every descriptor that is opened is one too many.
     limit("3");
     let _new = Program::start(&workload::SPINNER, &["120"]).unwrap();
-    let _storm = Program::start(&workload::STORM, &["300", "2"]).unwrap();
+    let _storm = storm("300", "2");
     std::thread::sleep(Duration::from_secs(3));
-    limit("65536");
+    limit("4096");
     let ended = (Instant::now(), now_ns());
     let windows = wait_for_one_after(&room, ended.1, Duration::from_secs(60)).unwrap();
     println!("normal {:?} after the fault, {} windows", ended.0.elapsed(), windows.len());
@@ -58,7 +65,7 @@ fn a_memory_cgroup_holds_it() {
     command.arg("run").arg("--config").arg(room.path("agent.toml"));
     room.with_log(&mut command).unwrap();
     let mut agent = room.started(&mut command).unwrap();
-    let _storm = Program::start(&workload::STORM, &["1500", "8"]).unwrap();
+    let _storm = storm("1500", "8");
     let before = wait_for(&room, 2, Duration::from_secs(30)).unwrap().len();
     wait_for(&room, before + 5, Duration::from_secs(60)).unwrap();
     let (rss, peak) = (agent.status_kib("VmRSS").unwrap(), cgroup.peak());
