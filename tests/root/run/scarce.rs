@@ -34,8 +34,7 @@ fn without_file_descriptors_windows_go_on() {
     let limit = |number: &str| {
         let pid = agent.pid().to_string();
         let mut command = Command::new("prlimit");
-        let done =
-            agent::finish(command.args(["--pid", &pid, &format!("--nofile={number}:")]));
+        let done = agent::finish(command.args(["--pid", &pid, &format!("--nofile={number}:")]));
         assert!(done.unwrap().status.success());
     };
     // From here on every descriptor that is opened is one too many.
