@@ -1,5 +1,5 @@
 //! pprof as a file: one gzip member around one message, as every reader of the format expects. Within
-//! the agent it may be packed with zstd instead, which takes a fifth of the time either way.
+//! the agent it may be packed with zstd instead, which is made for being unpacked often.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
