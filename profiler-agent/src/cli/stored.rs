@@ -1,4 +1,5 @@
-//! Answers from stored windows: for `query` on a directory, and for the running agent.
+//! Answers from stored windows, for `query` on a directory. The running agent has its own, which knows
+//! the windows that are not stored yet as well.
 
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use super::when::shown_unix_ns;
 use crate::model::finished::Finished;
 use crate::model::query::{Filter, Range};
 use crate::profile::merge::{Ended, Job, Limits, merge};
-use crate::store::{Info, Reader, Store, StoreError};
+use crate::store::{Info, Reader, StoreError};
 
 /// Threads that merge: an answer is to come soon, and the host is to notice little of it.
 const MOST_THREADS: usize = 4;
@@ -23,16 +24,6 @@ pub trait Windows: Sync {
     /// # Errors
     /// Where it cannot be read.
     fn window(&self, id: u64) -> Result<Option<Finished>, StoreError>;
-}
-
-impl Windows for Store {
-    fn infos(&self, range: Range) -> Vec<Info> {
-        Self::infos(self, range)
-    }
-
-    fn window(&self, id: u64) -> Result<Option<Finished>, StoreError> {
-        Self::window(self, id)
-    }
 }
 
 impl Windows for Reader {

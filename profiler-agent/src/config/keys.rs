@@ -144,7 +144,7 @@ pub static KEYS: &[Key] = &[
     key("budget.memory", Bytes(16 * MIB, TIB), "96 MiB", Reload, "What the agent may take of memory."),
     key("burst.frequency", Number(1, 10_000), "1000", Reload,
         "Samples per second and CPU of a burst (SIGUSR1)."),
-    key("burst.duration", time(seconds(1), seconds(3600)), "30s", Reload, "How long a burst takes."),
+    key("burst.duration", time(seconds(1), seconds(600)), "30s", Reload, "How long a burst takes."),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), "info", Reload,
         "How much is logged, on standard error."),
     key("log.format", Choice(&["text", "json"]), "text", Restart,

@@ -211,8 +211,8 @@ async fn start_burst(app: &App, query: Option<&str>) -> Result<Response, Refusal
     let frequency = parameters.number("frequency", 1, 10_000)?.and_then(|n| n.try_into().ok());
     let length = parameters.one("duration")?.map(|text| {
         let length = humantime::parse_duration(text).ok();
-        let length = length.filter(|l| !l.is_zero() && *l <= Duration::from_secs(3600));
-        length.ok_or_else(|| Refusal::Bad(format!("duration={text}: from 1s to 1h, please")))
+        let length = length.filter(|l| !l.is_zero() && *l <= Duration::from_secs(600));
+        length.ok_or_else(|| Refusal::Bad(format!("duration={text}: from 1s to 10m, please")))
     });
     let pid = parameters.number("pid", 1, i32::MAX as u64)?.and_then(|n| n.try_into().ok());
     let ask = BurstAsk { frequency, length: length.transpose()?, pid };

@@ -114,7 +114,7 @@ impl Source for View {
     fn backlog(&self) -> Result<Backlog, SourceError> {
         let status = self.recorder.store().status();
         let Some(sink) = status.sinks.get(&self.sink) else { return Ok(Backlog::default()) };
-        Ok(Backlog { windows: sink.pending, oldest_end_unix_ns: sink.oldest_pending_unix_ns })
+        Ok(Backlog { windows: sink.pending, oldest_end_unix_ns: sink.oldest_pending_end_unix_ns })
     }
 
     fn window(&self, id: u64) -> Result<Option<crate::model::finished::Finished>, SourceError> {
