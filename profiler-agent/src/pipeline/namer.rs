@@ -14,8 +14,9 @@ use crate::model::losses::Losses;
 use crate::model::names::Names;
 use crate::symbolize::{self, Symbolizer};
 
-/// Frames gather this long before they are named: each binary is then read once for many of them.
-const GATHER: Duration = Duration::from_secs(2);
+/// Frames gather this long before they are named: each binary is then read once for many of them, twice
+/// for a window of ten seconds. (On a host that compiles, reading them is a quarter of the agent's CPU.)
+const GATHER: Duration = Duration::from_secs(5);
 
 /// Lists of frames that may wait for the namer.
 const QUEUE: usize = 64;

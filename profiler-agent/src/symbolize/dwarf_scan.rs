@@ -3,14 +3,16 @@
 //! range list may be referred to any number of times), and recurses as deep as inlined functions are
 //! nested. Nothing of it is kept here but the counts.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gimli::constants as dw;
 use gimli::{
     AbbreviationsCacheStrategy, AttributeValue, Dwarf, EndianSlice, LittleEndian, Reader,
     UnitHeader,
 };
+use nix::time::{ClockId, clock_gettime};
 
 use super::debug_sections::DebugSections;
 use super::dwarf_cost::{Cost, Refusal};
@@ -18,8 +20,10 @@ use super::dwarf_cost::{Cost, Refusal};
 /// Nesting of entries. Compilers stay below 100; a recursion of this depth takes a quarter of a
 /// thread's stack.
 const MAX_DEPTH: isize = 500;
-/// Time that the walk may take; 20 MiB take 40 ms.
+/// CPU time that the walk may take; 20 MiB take 40 ms. (A busy host is no reason to refuse a binary.)
 const MAX_TIME: Duration = Duration::from_secs(2);
+/// Small things that are counted between two looks at the clock.
+const BETWEEN_LOOKS: u32 = 256;
 /// Length of a line table's header, bytes: 100,000 source files.
 const MAX_LINE_HEADER: u64 = 4 << 20;
 
@@ -52,8 +56,9 @@ pub(super) fn cost(sections: &DebugSections, limit: u64) -> Result<Cost, Refusal
     dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
 
     let line_section = load(gimli::SectionId::DebugLine);
-    let deadline = Instant::now() + MAX_TIME;
-    let mut scan = Scan { dwarf: &dwarf, line_section, deadline, limit, cost: Cost::default() };
+    let (until, counted) = (own_time()? + MAX_TIME, Cell::new(0));
+    let mut scan =
+        Scan { dwarf: &dwarf, line_section, until, counted, limit, cost: Cost::default() };
     scan.cost.fixed = tables.shared;
     let mut ids = HashMap::new();
     let mut units = dwarf.units();
@@ -131,11 +136,20 @@ fn table_size(mut table: Slice<'_>) -> Result<u64, Refusal> {
     Ok(size)
 }
 
+/// CPU time that this thread has used.
+fn own_time() -> Result<Duration, Refusal> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map(Duration::from).map_err(|_| Refusal::Time)
+}
+
 /// The walk through the units.
 struct Scan<'d, 'a> {
     dwarf: &'d Dwarf<Slice<'a>>,
     line_section: Slice<'a>,
-    deadline: Instant,
+    /// When its thread has used that much of the CPU, it ends.
+    until: Duration,
+    /// Small things that were counted.
+    counted: Cell<u32>,
     limit: u64,
     cost: Cost,
 }
@@ -261,8 +275,9 @@ impl<'a> Scan<'_, 'a> {
         if bytes > self.limit {
             return Err(Refusal::Memory);
         }
-        // The clock is asked once for many small things.
-        if bytes % 1024 < bytes::ROW && Instant::now() > self.deadline {
+        let counted = self.counted.get().wrapping_add(1);
+        self.counted.set(counted);
+        if counted.is_multiple_of(BETWEEN_LOOKS) && own_time()? > self.until {
             return Err(Refusal::Time);
         }
         Ok(())

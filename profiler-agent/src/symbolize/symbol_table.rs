@@ -148,8 +148,9 @@ impl<'a> Search<'a> {
         Ok(is_cut || self.wanted.is_exhausted())
     }
 
-    /// Most symbols lie between the wanted addresses: that is found out first.
+    /// Most symbols lie between the wanted addresses, or are no code: that is found out first.
     fn offer(&mut self, symbol: &Symbol) {
+        let Some(kind) = kind_rank(symbol.kind) else { return };
         let start = symbol.value;
         let size = match (symbol.size, self.sizeless) {
             (0, Sizeless::ReachOn) => 0,
@@ -161,7 +162,7 @@ impl<'a> Search<'a> {
         if covered.is_empty() && start < slot.nearest {
             return;
         }
-        let Some(candidate) = self.candidate(symbol) else { return };
+        let Some(candidate) = self.candidate(symbol, kind) else { return };
         if let Some(slot) = self.slots.get_mut(covered.start) {
             slot.nearest = slot.nearest.max(start);
             let key = |c: &Candidate| (c.start, Reverse(c.rank));
@@ -175,12 +176,7 @@ impl<'a> Search<'a> {
     }
 
     /// Only what stands for code: functions, and untyped symbols (assembly) in executable sections.
-    fn candidate(&self, symbol: &Symbol) -> Option<Candidate> {
-        let kind = match symbol.kind {
-            elf::STT_FUNC | elf::STT_GNU_IFUNC => 0,
-            elf::STT_NOTYPE => 1,
-            _ => return None,
-        };
+    fn candidate(&self, symbol: &Symbol, kind: u8) -> Option<Candidate> {
         // `$x` and `$d` mark code and data in between.
         let is_mark = kind == 1 && symbol.size == 0 && symbol.bind == elf::STB_LOCAL;
         if is_mark && matches!(self.elf.machine, elf::EM_AARCH64 | elf::EM_ARM) {
@@ -256,6 +252,15 @@ impl<'a> Search<'a> {
             chosen.push(slot.covering.or(reaching));
         }
         chosen
+    }
+}
+
+/// How well a symbol of this type stands for code, lower is better; `None` where it does not.
+fn kind_rank(kind: elf::SymbolType) -> Option<u8> {
+    match kind {
+        elf::STT_FUNC | elf::STT_GNU_IFUNC => Some(0),
+        elf::STT_NOTYPE => Some(1),
+        _ => None,
     }
 }
 
