@@ -108,6 +108,10 @@ pub const SATURATE: Workload = c("saturate", "saturate.c");
 pub const SWITCHER: Workload = c("switcher", "switcher.c");
 /// Very many processes or threads, all asleep at once.
 pub const CROWD: Workload = c("crowd", "crowd.c");
+/// Threads that come and go, without a library: it runs in any container.
+pub const RESTLESS: Workload = c("restless", "restless.c").built(way::STATIC);
+/// A library that sets the calendar of who preloads it.
+pub const CALENDAR: Workload = c("calendar.so", "calendar.c").built(way::SHARED);
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");
 

@@ -9,6 +9,7 @@ mod overlap;
 mod record_stacks;
 mod rows_check;
 mod sh;
+mod soak;
 mod test;
 mod tidy;
 
@@ -25,6 +26,7 @@ Examples:
   cargo xtask bench                           what a sample and the agent itself cost
   cargo xtask rows-check                      unwind tables of every file of this machine
   cargo xtask fuzz --seconds 600              hostile input for every parser and for the walk
+  cargo xtask soak --minutes 60               what grows in an hour of coming and going
   cargo xtask matrix --kernel oldest,newest   the agent on old and new kernels, in QEMU
 
 `bash .ci/run` does what CI does.";
@@ -55,6 +57,8 @@ enum Command {
     RowsCheck(rows_check::Args),
     /// Give hostile input to the parsers and to the walk, within bounds on memory and time.
     Fuzz(fuzz::Args),
+    /// Run the agent beside all that comes and goes, and fail where it grows.
+    Soak(soak::Args),
     /// Boot the agent on other kernels, in virtual machines.
     Matrix(matrix::Args),
 }
@@ -79,6 +83,7 @@ fn run() -> Result<()> {
         Command::RecordStacks(args) => record_stacks::run(&args),
         Command::RowsCheck(args) => rows_check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Matrix(args) => matrix::run(&args),
     }
 }

@@ -21,6 +21,8 @@ pub const NEEDS: &[Need] = &[
     Need { program: "git", package: "git" },
     Need { program: "gzip", package: "gzip" },
     Need { program: "nginx", package: "nginx" },
+    Need { program: "mkfs.ext4", package: "e2fsprogs" },
+    Need { program: "fsfreeze", package: "util-linux" },
     Need { program: "/usr/bin/node", package: "nodejs" },
     Need { program: "openssl", package: "openssl" },
     Need { program: "perl", package: "perl" },

@@ -250,7 +250,10 @@ impl Collector<'_> {
         self.queue.extend(std::mem::take(&mut ending.events));
         ending.events = self.queue.into();
         let span = self.windows.end_at(ending.stopped_at_ns, clocks());
-        outlet.finish(self.line.finish(span, ending));
+        let (closed, names) = self.line.finish(span, ending);
+        // First the window: it has a patience of its own for names, and the namer may be busy for long.
+        outlet.finish(closed);
+        names.finish();
         Ok(())
     }
 }

@@ -287,8 +287,9 @@ impl<'scope> Line<'scope> {
         self.close(span, losses)
     }
 
-    /// The last events and what is still blocked: the last window.
-    pub(super) fn finish(mut self, span: Span, ending: Ending) -> Closed {
+    /// The last events and what is still blocked: the last window; and the way to the namer, which has
+    /// not seen all of its frames where it was too busy.
+    pub(super) fn finish(mut self, span: Span, ending: Ending) -> (Closed, Offers) {
         ending.events.iter().for_each(|event| self.take(event));
         let mut losses = ending.losses;
         let (prepared, answers) = self.preparer.finish();
@@ -300,9 +301,7 @@ impl<'scope> Line<'scope> {
         let (stopped_at_ns, threads) = (ending.stopped_at_ns, &ending.threads);
         let off_cpu = std::mem::replace(&mut self.off_cpu, OffCpu::new(stopped_at_ns));
         losses.merge(&off_cpu.finish(stopped_at_ns, threads, describe, &mut self.window));
-        let closed = self.close(span, losses);
-        self.names.finish();
-        closed
+        (self.close(span, losses), self.names)
     }
 
     /// Takes the window out, with what was turned away in its time: `losses` are those of the stages that

@@ -4,6 +4,7 @@
 //! Lists are numbered, so that whoever encodes a window knows when all of its frames were looked at. It
 //! waits so long, and not longer than it wants to: frames without a name have their place instead.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -168,11 +169,15 @@ impl Naming {
         self.name(&mut symbolizer, waiting, u64::MAX);
     }
 
+    /// Names frames, one file after the other: a window that cannot wait for a large one has the names of
+    /// those before it.
     fn name(&self, symbolizer: &mut Symbolizer, frames: Vec<Frame>, number: u64) {
-        let mut names = Names::new();
-        symbolizer.symbolize(&frames, &mut names);
+        for frames in by_file(frames) {
+            let mut names = Names::new();
+            symbolizer.symbolize(&frames, &mut names);
+            self.lock().names.add(names);
+        }
         let mut state = self.lock();
-        state.names.add(names);
         state.done = number;
         state.losses = symbolizer.losses();
         let problems = symbolizer.take_problems();
@@ -214,6 +219,20 @@ impl Naming {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Frames by the file that their names are in, the kernel's first.
+fn by_file(frames: Vec<Frame>) -> impl Iterator<Item = Vec<Frame>> {
+    let mut files: BTreeMap<(u8, u32), Vec<Frame>> = BTreeMap::new();
+    for frame in frames {
+        let file = match &frame {
+            Frame::Native { binary, .. } => (1, binary.id),
+            Frame::Jit { map, .. } => (2, map.id),
+            _ => (0, 0),
+        };
+        files.entry(file).or_default().push(frame);
+    }
+    files.into_values()
 }
 
 /// Says that nothing more is named, also where the namer panicked.

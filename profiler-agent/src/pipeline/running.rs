@@ -23,11 +23,20 @@ use crate::profile::{Window, encode};
 /// Windows that may wait to be encoded. What finds no room is lost, and counted.
 const QUEUE: usize = 3;
 
-/// So long a window waits for its names; then it goes without those that are missing.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// The part of its length that a window waits for its names; then it goes without those that are missing.
+///
+/// A window is safe when it is in the store, and it is made to be there before the next one has got far:
+/// who is killed then loses the window in progress, and hardly more. It also makes room in the queue faster
+/// than windows come, so that none is lost for the sake of names. Most frames have their names before a
+/// window ends, since they are named as they are met; the wait is for those of its last seconds. Not to wait
+/// at all would leave these out of every window, and what runs only then would never be named.
+const PATIENCE: u32 = 4;
+
+/// So long it waits at most, however long it is.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// So long it waits for them once the collector has ended.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A line of windows.
 #[derive(Clone, Debug)]
@@ -84,7 +93,8 @@ pub fn run(
         let namer = spawn(scope, "name", || naming.serve(config.symbolize.clone(), lists))?;
         let (to_encoder, windows) = sync_channel(QUEUE);
         let (title, losses_before) = (line.scope.clone(), Losses::default());
-        let encoder = Encoder { naming, desk, ending, scope: title, losses_before };
+        let patience = (line.length / PATIENCE).min(MOST_PATIENCE);
+        let encoder = Encoder { naming, desk, ending, patience, scope: title, losses_before };
         let encoder = spawn(scope, "encode", move || encoder.serve(windows, each))?;
         let mut outlet = Encoding { to_encoder, ending };
         let excluded = line.excluded.clone();
@@ -126,6 +136,8 @@ struct Encoder<'a> {
     naming: &'a Naming,
     desk: &'a Desk,
     ending: &'a AtomicBool,
+    /// How long a window waits for its names.
+    patience: Duration,
     scope: String,
     /// What the namer had turned away when the last window was encoded.
     losses_before: Losses,
@@ -143,7 +155,7 @@ impl Encoder<'_> {
 
     fn encode(&mut self, closed: Closed, ended: Instant) -> std::io::Result<WindowDone> {
         let ending = self.ending.load(Ordering::Relaxed);
-        let patience = if ending { LAST_PATIENCE } else { PATIENCE };
+        let patience = if ending { LAST_PATIENCE } else { self.patience };
         let named = self.naming.of_window(closed.window.frames(), closed.named_by, patience);
         let (late, losses) = (named.late, named.losses.clone());
         let mut recording = Recording::new(closed, named);

@@ -1,5 +1,5 @@
 //! The disk full: windows wait in memory, sinks have them all the same, and they are written when that
-//! works again.
+//! works again. The disk without an answer: windows wait before it.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use profiler_tests::daemon::Room;
 use profiler_tests::{agent, wait};
 
-use super::windows::{assert_nothing_is_lost_silently, wait_for};
+use super::windows::{assert_nothing_is_lost_silently, now_ns, wait_for, wait_for_one_after};
 use crate::host;
+
+/// How long the disk does not answer: four windows.
+const STALL: Duration = Duration::from_secs(8);
 
 /// A small file system in memory, gone with this value.
 struct Small<'a>(&'a Path);
@@ -83,4 +86,68 @@ fn a_full_disk_loses_nothing() {
         },
         |store| fs::remove_file(filler(store)).unwrap(),
     );
+}
+
+/// A file system of its own on a file, gone with this value.
+struct Image<'a>(&'a Path);
+
+impl<'a> Image<'a> {
+    fn mount(image: &Path, at: &'a Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F"], image);
+        run("mount", &["-o", "loop", image.to_str().unwrap()], at);
+        Self(at)
+    }
+}
+
+impl Drop for Image<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+/// A file system that does not answer: whoever writes waits until this value is gone, also for his death.
+struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    fn new(at: &'a Path) -> Self {
+        run("fsfreeze", &["--freeze"], at);
+        Self(at)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(self.0).status();
+    }
+}
+
+/// The worst of slow disks: nothing is written, and nothing fails either.
+#[test]
+fn a_disk_that_does_not_answer_loses_nothing() {
+    let _host = host::claim();
+    let room = Room::new().unwrap();
+    let disk = room.path("disk");
+    let _image = Image::mount(&room.path("image"), &disk);
+    let path = format!("store.path={}", disk.join("store").display());
+    let flags = ["--set", &path, "--set", "store.size=16 MiB", "--log-level", "info"];
+    let mut agent = room.start(&flags).unwrap();
+    let before = wait_for(&room, 2, Duration::from_secs(30)).unwrap().len();
+
+    let frozen = Frozen::new(&disk);
+    std::thread::sleep(STALL);
+    // Whoever asks how it is does not wait for the disk.
+    for path in ["/healthz", "/metrics"] {
+        let asked = Instant::now();
+        assert_eq!(agent.get(path).unwrap().status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{path}: {:?}", asked.elapsed());
+    }
+    drop(frozen);
+    let ended = (Instant::now(), now_ns());
+    let windows = wait_for_one_after(&room, ended.1, Duration::from_secs(60)).unwrap();
+    println!("{} windows, the next one {:?} after the fault", windows.len(), ended.0.elapsed());
+    assert!(windows.len() >= before + 3);
+    assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
+    assert_nothing_is_lost_silently(&room.windows().unwrap());
 }

@@ -3,14 +3,17 @@
 //! - [`ending`]: SIGTERM, under load.
 //! - [`kills`]: SIGKILL at random moments, and a start after each.
 //! - [`stopped`]: stopped for a while, as by a frozen cgroup.
-//! - [`disk`]: the disk full.
+//! - [`disk`]: the disk full, or without an answer.
+//! - [`calendar`]: the clock set, the host asleep.
 //! - [`scarce`]: no file descriptors, little memory.
 //! - [`keys`]: what keys of the configuration do.
 //! - [`mod@reload`] is about SIGHUP.
+//! - [`soak`]: a minute of all that comes and goes.
 //! - [`pprof`]: `go tool pprof` asks it about programs of other languages.
 //!
 //! docs/faults.md tells users what these tests show.
 
+mod calendar;
 mod disk;
 mod ending;
 mod keys;
@@ -18,5 +21,6 @@ mod kills;
 mod pprof;
 mod reload;
 mod scarce;
+mod soak;
 mod stopped;
 mod windows;

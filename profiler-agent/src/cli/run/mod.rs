@@ -6,8 +6,8 @@
 //! ```
 //!
 //! [`recorder`] takes each window and puts it into the store before it goes anywhere else; [`signals`]
-//! says when it is over. The end has an order: the pipeline ends its last window, the store has it,
-//! sinks get five seconds, and what listens is closed.
+//! says when it is over. The end has an order and takes ten seconds at most: the pipeline ends its last
+//! window, the store has it, sinks get five seconds, and what listens is closed.
 
 mod answers;
 mod endpoint;
@@ -27,7 +27,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::answers::Desk;
 use self::endpoint::Endpoint;
@@ -53,6 +53,12 @@ const WAITING: usize = 60;
 
 /// So long sinks have to ship the last windows when the agent ends.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// So long the whole end may take. What is left of it beside [`GRACE`] is the last window's.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// So long one waits for what the pipeline has to say, when its last window is in the store.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Profile the host around the clock: keep every window, ship it, and answer questions
 #[derive(Args, Debug)]
@@ -221,20 +227,31 @@ impl Agent {
         }
     }
 
-    /// Ends everything, in its order.
+    /// Ends everything, in its order and in [`ENDING`].
     async fn stop(&mut self, pipeline_runs: bool) -> anyhow::Result<()> {
+        let end = Instant::now() + ENDING;
         self.stop.send_replace(true);
-        let ended = if pipeline_runs { flat((&mut self.pipeline).await) } else { Ok(()) };
-        if timeout(GRACE, &mut self.writer).await.is_err() {
-            tracing::error!("the disk does not answer: the last windows are not on it");
-        }
+        // The writer is the line's last stage: when it is through, the last window is in the store, and
+        // what the stages before it may still be at is of no use any more.
+        let mut stored = timeout_at(end - GRACE, &mut self.writer).await.is_ok();
         self.sinks.wake();
-        self.sinks.stop(GRACE).await;
-        if let Some(endpoint) = self.endpoint.take() {
-            endpoint.close().await;
+        let endpoint = self.endpoint.take();
+        let closing = async {
+            if let Some(endpoint) = endpoint {
+                endpoint.close().await;
+            }
+        };
+        tokio::join!(self.sinks.stop(GRACE), closing);
+        stored = stored || timeout_at(end, &mut self.writer).await.is_ok();
+        if !stored {
+            tracing::error!("the last windows are not on the disk: it does not answer in time");
         }
         self.recorder.log_end();
-        ended
+        if !pipeline_runs {
+            return Ok(());
+        }
+        // Where it is not through, its threads end with the process.
+        timeout(LAST_WORD, &mut self.pipeline).await.map_or(Ok(()), flat)
     }
 }
 

@@ -3,11 +3,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::recorder::Recorder;
 use crate::config::Settings;
 use crate::export::{
     Backlog, Environment, PendingWindow, Sink, SinkConfig, Source, SourceError, Status,
 };
+
+/// So much longer than its time a sink may take to end.
+const MARGIN: Duration = Duration::from_millis(200);
 
 /// All sinks that are configured.
 pub(super) struct Sinks {
@@ -76,8 +81,10 @@ impl Sinks {
         let running = std::mem::take(&mut *self.lock());
         let ending = running.into_iter().map(|(_, sink)| tokio::spawn(sink.stop(grace)));
         let ending: Vec<_> = ending.collect();
+        // Sinks keep to it by themselves, unless the store does not answer them.
+        let end = Instant::now() + grace + MARGIN;
         for sink in ending {
-            if let Ok(status) = sink.await {
+            if let Ok(Ok(status)) = timeout_at(end, sink).await {
                 let Status { name, shipped, pending, .. } = status;
                 tracing::info!(sink = name, shipped, pending, "a sink ends");
             }
