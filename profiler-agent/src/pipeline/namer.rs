@@ -156,6 +156,7 @@ impl Naming {
         let mut waiting = Vec::new();
         let mut since = Instant::now();
         for list in lists.0 {
+            symbolizer.tighten(list.tight);
             {
                 let mut state = self.lock();
                 state.names.tighten(list.tight);

@@ -15,6 +15,7 @@ use super::namer::{Naming, offers};
 use super::preparer::{Desk, Unwinding};
 use super::recording::Recording;
 use super::{Config, RecordError, join, spawn};
+use crate::kernel::allocator;
 use crate::model::finished::Finished;
 use crate::model::frame::{Frame, Marker};
 use crate::model::losses::Losses;
@@ -150,6 +151,8 @@ impl Encoder<'_> {
                 Ok(done) => each(done),
                 Err(error) => tracing::error!("a window is lost: it cannot be packed: {error}"),
             }
+            // What its stacks and names took lies between what stays: the allocator would keep it.
+            allocator::give_back();
         }
     }
 

@@ -20,9 +20,14 @@ const MAX_OPENINGS: u32 = 8;
 /// opened; when there are more, both are forgotten, which costs a second try of each.
 const MAX_REMEMBERED: usize = 8192;
 
+/// Part of the budget that is left where the agent's memory is tight: a fourth.
+const TIGHT: u64 = 4;
+
 /// Debug information of several binaries, within a budget.
 pub(super) struct Budget {
-    /// Bytes.
+    /// Bytes, as configured.
+    configured: u64,
+    /// Bytes now.
     limit: u64,
     open: HashMap<u32, Opened>,
     /// Binaries whose debug information is not used: it is not tried again.
@@ -40,6 +45,7 @@ impl Budget {
     /// `limit` in bytes.
     pub fn new(limit: u64) -> Self {
         Self {
+            configured: limit,
             limit,
             open: HashMap::new(),
             refused: HashSet::new(),
@@ -51,6 +57,17 @@ impl Budget {
     /// Its size in bytes.
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// Whether the agent's memory is tight. What then finds no room is tried again when it no longer is.
+    pub fn tighten(&mut self, tight: bool) {
+        let limit = if tight { self.configured / TIGHT } else { self.configured };
+        if limit > self.limit {
+            self.refused.clear();
+            self.openings.clear();
+        }
+        self.limit = limit;
+        self.make_room(0);
     }
 
     /// Whether a binary's debug information was given up.
@@ -167,6 +184,22 @@ mod tests {
             assert!(budget.lines(0, &elf, &addresses).unwrap() == lines);
             assert!(used(&budget) <= tight);
         }
+    }
+
+    #[test]
+    fn what_finds_no_room_while_memory_is_tight_is_tried_again_afterwards() {
+        let (elf, addresses) = own_program();
+        let mut ample = Budget::new(u64::MAX);
+        let lines = ample.lines(0, &elf, &addresses[..1]).unwrap();
+        let mut budget = Budget::new(used(&ample) * 2);
+        budget.lines(0, &elf, &addresses[..1]).unwrap();
+        budget.tighten(true);
+        assert_eq!(used(&budget), 0);
+        assert!(budget.lines(0, &elf, &addresses[..1]).is_err());
+        assert!(budget.is_refused(0));
+        budget.tighten(false);
+        assert!(!budget.is_refused(0));
+        assert!(budget.lines(0, &elf, &addresses[..1]).unwrap() == lines);
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Native {
         Self { debug_dirs, budget: Budget::new(budget), debug_files: HashMap::new() }
     }
 
+    /// Whether the agent's memory is tight: debug information then has less.
+    pub fn tighten(&mut self, tight: bool) {
+        self.budget.tighten(tight);
+    }
+
     /// The functions at each wanted address (ELF virtual addresses, in the order of
     /// [`Wanted::addresses`]), innermost first.
     pub fn names(

@@ -75,6 +75,11 @@ impl Symbolizer {
         }
     }
 
+    /// Whether the agent's memory is tight: some functions then have a name, but no line.
+    pub fn tighten(&mut self, tight: bool) {
+        self.native.tighten(tight);
+    }
+
     /// What the user should know about names that are missing: one line each.
     pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.kernel.problem().map(str::to_owned).into_iter().collect();
