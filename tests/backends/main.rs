@@ -10,6 +10,7 @@
 
 mod collector;
 mod faults;
+mod keys;
 mod outage;
 mod rig;
 mod round_trip;

@@ -11,7 +11,7 @@ use profiler_agent::export::{
 };
 use profiler_agent::model::finished::Finished;
 use profiler_tests::backends::Received;
-use profiler_tests::backends::windows::{self, Known, LENGTH, PERIOD, Values};
+use profiler_tests::backends::windows::{self, Known, LENGTH, Values};
 use tokio::time::Instant;
 
 /// When the first window begins (Unix time, ns).
@@ -117,15 +117,26 @@ impl Rig {
         Self::with(kind, environment, clock)
     }
 
+    /// The sink of a configuration.
+    pub fn of(config: &SinkConfig) -> Self {
+        let clock = clock();
+        let environment = Environment { now: reading(&clock), ..Environment::new("node-1") };
+        Self::made(config, &environment, clock)
+    }
+
     pub fn with(kind: SinkKind, environment: Environment, clock: Arc<AtomicU64>) -> Self {
-        let store = Store::default();
         let config = SinkConfig {
             name: "test".to_owned(),
             max_age: Duration::from_secs(3600),
             kind,
             labels: BTreeMap::from([("deployment.env".to_owned(), "prod".to_owned())]),
         };
-        let sink = Sink::start(&config, store.clone(), &environment).unwrap();
+        Self::made(&config, &environment, clock)
+    }
+
+    fn made(config: &SinkConfig, environment: &Environment, clock: Arc<AtomicU64>) -> Self {
+        let store = Store::default();
+        let sink = Sink::start(config, store.clone(), environment).unwrap();
         Self { store, sink, put: AtomicU64::new(0), clock }
     }
 
@@ -176,7 +187,7 @@ pub fn values_of(received: &[Received]) -> Values {
         let (_, ty, _) = one.identity();
         let (kind, factor) = match ty.as_str() {
             "cpu" => ("cpu", 1),
-            "samples" => ("cpu", PERIOD),
+            "samples" => ("cpu", one.profile.period),
             "off_cpu" => ("off_cpu", 1),
             other => panic!("profiles of {other:?}"),
         };

@@ -1,10 +1,12 @@
 //! What a backend gets decodes to the very samples that went in.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use profiler_agent::export::SinkKind;
 use profiler_tests::backends::otlp::Otlp;
 use profiler_tests::backends::parca::Parca;
 use profiler_tests::backends::pyroscope::Pyroscope;
-use profiler_tests::backends::windows::{self, PERIOD, Values};
+use profiler_tests::backends::windows::{self, BURST_PERIOD, PERIOD, SAID, Values};
 use profiler_tests::backends::{Ledger, Received};
 
 use super::rig::{Rig, START, clock, reading, remote, values_of};
@@ -12,8 +14,14 @@ use super::rig::{Rig, START, clock, reading, remote, values_of};
 /// More samples than one part may have, of the same service and kind.
 const STACKS: u64 = 36_000;
 
+/// What a part says of its window.
+fn comments(one: &Received) -> Vec<&str> {
+    let text = |index: &i64| one.profile.string_table[usize::try_from(*index).unwrap()].as_str();
+    one.profile.comment.iter().map(text).collect()
+}
+
 async fn check(rig: Rig, ledger: &Ledger, compacted: impl Fn() -> Vec<Received>) {
-    let known = windows::window(START, STACKS).unwrap();
+    let known = windows::window_with_a_burst(START, STACKS).unwrap();
     rig.put(1, &known);
     rig.until_settled().await;
     assert_eq!(ledger.violations(), [""; 0]);
@@ -34,8 +42,7 @@ async fn check(rig: Rig, ledger: &Ledger, compacted: impl Fn() -> Vec<Received>)
             "prod"
         );
         assert_eq!(one.profile.duration_nanos, 10_000_000_000);
-        let is_cpu = one.identity().1 != "off_cpu";
-        assert_eq!(one.profile.period, if is_cpu { PERIOD } else { 1 });
+        assert_eq!(comments(one), SAID);
         let first = &one.profile.mapping[0];
         let first = one.profile.string_table[usize::try_from(first.filename).unwrap()].as_str();
         let due = match one.service() {
@@ -45,6 +52,19 @@ async fn check(rig: Rig, ledger: &Ledger, compacted: impl Fn() -> Vec<Received>)
         };
         assert_eq!(first, due);
     }
+    // No part is taken for another.
+    let identities: BTreeSet<_> = received.iter().map(Received::identity).collect();
+    assert_eq!(identities.len(), received.len());
+    let mut periods: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
+    for one in &received {
+        periods.entry(one.identity().1).or_default().insert(one.profile.period);
+    }
+    let due = match periods.contains_key("cpu") {
+        true => [("cpu", vec![PERIOD]), ("off_cpu", vec![1])],
+        // What was sampled at two rates goes by the nanosecond.
+        false => [("off_cpu", vec![1]), ("samples", vec![1, BURST_PERIOD, PERIOD])],
+    };
+    assert_eq!(periods, due.map(|(k, v)| (k.to_owned(), v.into_iter().collect())).into());
     let status = rig.status();
     assert_eq!((status.shipped, status.malformed, status.dropped_samples), (1, 0, 0));
     assert_eq!((status.retried, status.sent_again), (0, 0), "{status:?}");

@@ -21,7 +21,7 @@ use super::verdict::{Rules, outcome};
 use crate::model::finished::Finished;
 
 /// What has a build ID and an address is named there, from debug information that it is given or finds.
-const OPTIONS: Options = Options { cpu_as_samples: false, bare_addresses: true };
+const OPTIONS: Options = Options { cpu_as_samples: false, comments: true, bare_addresses: true };
 
 /// The backend.
 pub(super) struct Parca {

@@ -19,7 +19,7 @@ use super::verdict::{Rules, outcome};
 use crate::model::finished::Finished;
 
 /// A frame without a line is dropped from its flame graphs, so each keeps the name of its place.
-const OPTIONS: Options = Options { cpu_as_samples: false, bare_addresses: false };
+const OPTIONS: Options = Options { cpu_as_samples: false, comments: true, bare_addresses: false };
 
 /// The backend.
 pub(super) struct Pyroscope {

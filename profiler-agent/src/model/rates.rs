@@ -42,13 +42,19 @@ impl Rates {
         self.burst.as_ref().map_or(self.frequency, |burst| burst.frequency.max(self.frequency))
     }
 
+    /// How often a process is sampled that no burst is of by its number, per second and CPU.
+    pub fn usual_frequency(&self) -> u32 {
+        match &self.burst {
+            Some(burst) if burst.pids.is_empty() => self.clock_frequency(),
+            _ => self.frequency,
+        }
+    }
+
     /// CPU time that one sample of a process stands for, in ns.
     pub fn period_ns(&self, pid: u32) -> u64 {
         let frequency = match &self.burst {
-            Some(burst) if burst.pids.is_empty() || burst.pids.contains(&pid) => {
-                self.clock_frequency()
-            }
-            _ => self.frequency,
+            Some(burst) if burst.pids.contains(&pid) => self.clock_frequency(),
+            _ => self.usual_frequency(),
         };
         period_of(frequency)
     }
@@ -73,13 +79,14 @@ mod tests {
             burst,
         };
         let burst = |pids: &[u32]| Some(Burst { frequency: 1_000, pids: pids.to_vec() });
-        for (rates, clock, of_7, of_8) in [
-            (rates(None), 100, 10_000_000, 10_000_000),
-            (rates(burst(&[])), 1_000, 1_000_000, 1_000_000),
-            (rates(burst(&[7])), 1_000, 1_000_000, 10_000_000),
+        for (rates, clock, usual, of_7, of_8) in [
+            (rates(None), 100, 100, 10_000_000, 10_000_000),
+            (rates(burst(&[])), 1_000, 1_000, 1_000_000, 1_000_000),
+            (rates(burst(&[7])), 1_000, 100, 1_000_000, 10_000_000),
         ] {
-            let found = (rates.clock_frequency(), rates.period_ns(7), rates.period_ns(8));
-            assert_eq!(found, (clock, of_7, of_8), "{rates:?}");
+            let found = (rates.clock_frequency(), rates.usual_frequency());
+            assert_eq!(found, (clock, usual), "{rates:?}");
+            assert_eq!((rates.period_ns(7), rates.period_ns(8)), (of_7, of_8), "{rates:?}");
         }
     }
 }

@@ -146,8 +146,8 @@ impl<'scope> Line<'scope> {
     /// So much is recorded from here on.
     fn change_rates(&mut self, rates: &Rates) {
         self.rates.clone_from(rates);
-        self.facts.frequency = rates.frequency;
-        self.facts.period_ns = period_of(rates.frequency);
+        self.facts.frequency = rates.usual_frequency();
+        self.facts.period_ns = period_of(rates.usual_frequency());
         self.facts.min_block_ns = u64::try_from(rates.min_block.as_nanos()).unwrap_or(u64::MAX);
     }
 

@@ -34,10 +34,23 @@ pub fn text_value(value: impl Into<String>) -> AnyValue {
     AnyValue { value: Some(any_value::Value::StringValue(value.into())) }
 }
 
+/// A number as the value of an attribute.
+pub fn number_value(value: i64) -> AnyValue {
+    AnyValue { value: Some(any_value::Value::IntValue(value)) }
+}
+
 /// The string that a value is, if it is one.
 pub fn as_text(value: Option<&AnyValue>) -> Option<&str> {
     match value?.value.as_ref()? {
         any_value::Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The number that a value is, if it is one.
+pub fn as_number(value: Option<&AnyValue>) -> Option<i64> {
+    match value?.value.as_ref()? {
+        any_value::Value::IntValue(number) => Some(*number),
         _ => None,
     }
 }

@@ -187,6 +187,10 @@ impl Check<'_> {
         if profile.profile_id.len() != 16 || profile.profile_id.iter().all(|b| *b == 0) {
             self.violation(format_args!("{path}.profile_id"), "is not 16 bytes, one of them not 0");
         }
+        let size = self.dictionary.attribute_table.len();
+        for index in &profile.attribute_indices {
+            self.reference(*index, size, format_args!("{path}.attribute_indices"));
+        }
         let mut stacks = HashSet::new();
         for (n, sample) in profile.samples.iter().enumerate() {
             self.sample(&format!("{path}.samples[{n}]"), sample);
@@ -324,6 +328,7 @@ mod tests {
         ("period", |r| profile(r).period = 0),
         ("profiles[0]", |r| profile(r).time_unix_nano = 0),
         ("profile_id", |r| profile(r).profile_id.clear()),
+        ("profiles[0].attribute_indices", |r| profile(r).attribute_indices = vec![2]),
         ("stack_index", |r| profile(r).samples[0].stack_index = 0),
         ("samples[0]", |r| profile(r).samples[0].values = vec![0]),
         ("samples[0]", |r| profile(r).samples[0].values.push(1)),

@@ -24,6 +24,7 @@ use anyhow::Result;
 use profiler_proto::pprof::Profile;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 
 /// A profile that a server took.
@@ -33,6 +34,13 @@ pub struct Received {
     pub labels: BTreeMap<String, String>,
     /// The profile, as pprof.
     pub profile: Profile,
+    /// Whether it was packed on its way.
+    pub packed: bool,
+}
+
+/// Whether bytes are gzip's.
+fn is_packed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
 }
 
 impl Received {
@@ -59,6 +67,19 @@ pub struct Ledger(Mutex<Book>);
 struct Book {
     received: Vec<Received>,
     violations: Vec<String>,
+    headers: Vec<MetadataMap>,
+    under_way: usize,
+    most_under_way: usize,
+}
+
+/// A request that is under way until this is dropped.
+#[derive(Debug)]
+pub struct UnderWay<'a>(&'a Ledger);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.book().under_way -= 1;
+    }
 }
 
 impl Ledger {
@@ -89,6 +110,25 @@ impl Ledger {
     /// What no agent of ours may do.
     pub fn violations(&self) -> Vec<String> {
         self.book().violations.clone()
+    }
+
+    /// A request has come with these headers.
+    pub fn began(&self, headers: &MetadataMap) -> UnderWay<'_> {
+        let mut book = self.book();
+        book.headers.push(headers.clone());
+        book.under_way += 1;
+        book.most_under_way = book.most_under_way.max(book.under_way);
+        UnderWay(self)
+    }
+
+    /// The headers of all requests, in the order of their coming.
+    pub fn headers(&self) -> Vec<MetadataMap> {
+        self.book().headers.clone()
+    }
+
+    /// How many requests were under way at once, at most.
+    pub fn most_under_way(&self) -> usize {
+        self.book().most_under_way
     }
 
     /// Takes a profile.

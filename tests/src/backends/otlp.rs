@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use profiler_proto::otlp::profiles_service_server::{ProfilesService, ProfilesServiceServer};
 use profiler_proto::otlp::{
     self, BUILD_ID, ExportProfilesServiceRequest, ExportProfilesServiceResponse,
-    ProfilesDictionary, as_text,
+    ProfilesDictionary, as_number, as_text,
 };
 use profiler_proto::pprof::{self, Profile};
 use tonic::codec::CompressionEncoding;
@@ -71,7 +71,9 @@ impl ProfilesService for Service {
         &self,
         request: Request<ExportProfilesServiceRequest>,
     ) -> Result<Response<ExportProfilesServiceResponse>, Status> {
+        let _under_way = self.ledger.began(request.metadata());
         self.moods.before().await?;
+        let packed = request.metadata().get("grpc-encoding").is_some_and(|e| e == "gzip");
         let mut request = request.into_inner();
         if self.behind_collector {
             otlp::resolve(&mut request);
@@ -82,7 +84,7 @@ impl ProfilesService for Service {
             refuse(format!("{} violations, {first}", violations.len()))
         })?;
         for received in decode(&request).map_err(|e| refuse(format!("{e:#}")))? {
-            self.ledger.take(received);
+            self.ledger.take(Received { packed, ..received });
         }
         self.moods.after().await;
         // A Collector always sets it.
@@ -105,7 +107,7 @@ pub fn decode(request: &ExportProfilesServiceRequest) -> Result<Vec<Received>> {
             .collect();
         for profile in resource.scope_profiles.iter().flat_map(|scope| &scope.profiles) {
             let profile = to_pprof(profile, dictionary)?;
-            all.push(Received { labels: labels.clone(), profile });
+            all.push(Received { labels: labels.clone(), profile, packed: false });
         }
     }
     Ok(all)
@@ -130,6 +132,8 @@ fn to_pprof(profile: &otlp::Profile, dictionary: &ProfilesDictionary) -> Result<
         let found = attributes.find(|a| is_build_id(a.key_strindex));
         found.and_then(|a| as_text(a.value.as_ref())).unwrap_or_default()
     };
+    let said = said(profile, dictionary)?;
+    let comment = said.iter().map(|line| add(line)).collect();
     let value_type = |t: Option<otlp::ValueType>| {
         let t = t.unwrap_or_default();
         pprof::ValueType { ty: t.type_strindex.into(), unit: t.unit_strindex.into() }
@@ -170,8 +174,25 @@ fn to_pprof(profile: &otlp::Profile, dictionary: &ProfilesDictionary) -> Result<
         duration_nanos: profile.duration_nano.try_into()?,
         period_type: Some(value_type(profile.period_type)),
         period: profile.period,
+        comment,
         ..Profile::default()
     })
+}
+
+/// The attributes of a profile, as the comments that they were.
+fn said(profile: &otlp::Profile, dictionary: &ProfilesDictionary) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    for index in &profile.attribute_indices {
+        let attribute = dictionary.attribute_table.get(usize::try_from(*index)?);
+        let attribute = attribute.context("no such attribute")?;
+        let key = dictionary.string_table.get(usize::try_from(attribute.key_strindex)?);
+        let key = key.and_then(|key| key.strip_prefix("profiler_agent.")).context("no such key")?;
+        let number = as_number(attribute.value.as_ref()).map(|number| format!("{key}: {number}"));
+        let notes = as_text(attribute.value.as_ref()).into_iter().flat_map(str::lines);
+        said.extend(number);
+        said.extend(notes.map(|note| format!("{}: {note}", key.trim_end_matches('s'))));
+    }
+    Ok(said)
 }
 
 fn location(id: u64, location: &otlp::Location) -> Result<pprof::Location> {

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::moods::Moods;
 use super::pyroscope::{check_labels, check_profile};
-use super::{Ledger, Received, serve};
+use super::{Ledger, Received, is_packed, serve};
 
 /// A server.
 #[derive(Clone)]
@@ -57,6 +57,7 @@ impl ProfileStoreService for Service {
         &self,
         request: Request<WriteRawRequest>,
     ) -> Result<Response<WriteRawResponse>, Status> {
+        let _under_way = self.ledger.began(request.metadata());
         self.moods.before().await?;
         let request = request.into_inner();
         if request.series.is_empty() {
@@ -92,7 +93,8 @@ impl Service {
                 let what = format!("{infos} executables for {} mappings", profile.mapping.len());
                 return Err(Status::invalid_argument(self.ledger.complain(what)));
             }
-            all.push(Received { labels: labels.clone(), profile });
+            let packed = is_packed(&sample.raw_profile);
+            all.push(Received { labels: labels.clone(), profile, packed });
         }
         Ok(all)
     }

@@ -15,7 +15,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::moods::Moods;
-use super::{Ledger, Received, serve};
+use super::{Ledger, Received, is_packed, serve};
 
 /// A push returns with the next flush.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -94,6 +94,7 @@ impl Pyroscope {
 #[tonic::async_trait]
 impl PusherService for Service {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        let _under_way = self.ledger.began(request.metadata());
         self.moods.before().await?;
         if self.tenants && request.metadata().get("x-scope-orgid").is_none() {
             return Err(Status::unauthenticated("no org id"));
@@ -137,7 +138,7 @@ impl Service {
         if !(-10 * minute..=60 * minute).contains(&age) {
             return Err(format!("a profile that is {age} ns old"));
         }
-        Ok(Received { labels, profile })
+        Ok(Received { labels, profile, packed: is_packed(&sample.raw_profile) })
     }
 }
 

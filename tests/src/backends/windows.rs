@@ -16,6 +16,13 @@ pub const LENGTH: u64 = 10 * SECOND;
 /// CPU time that one sample stands for, ns: 99 per second.
 pub const PERIOD: i64 = 10_101_010;
 
+/// The same in a burst: 1,000 per second.
+pub const BURST_PERIOD: i64 = 1_000_000;
+
+/// What a window says of its losses, and what it has no need to say to a backend.
+pub const SAID: [&str; 2] = ["count.samples_lost_ring_full: 7", "note: a note"];
+const UNSAID: [&str; 2] = ["host: node-1", "count.blocks_lost_ring_full: 0"];
+
 /// A frame: file, address, name. One without a name has its place for it.
 pub type Frame = (String, u64, String);
 
@@ -43,7 +50,19 @@ const SERVICES: [(&str, &str); 3] =
 /// # Errors
 /// None, but those of the encoder.
 pub fn window(start: u64, stacks: u64) -> Result<Known> {
-    let mut maker = Maker::default();
+    make(start, stacks, Maker::default())
+}
+
+/// The same, but the rate changed meanwhile: some stacks were sampled in a burst, and some both in it and
+/// outside of it.
+///
+/// # Errors
+/// None, but those of the encoder.
+pub fn window_with_a_burst(start: u64, stacks: u64) -> Result<Known> {
+    make(start, stacks, Maker { has_burst: true, ..Maker::default() })
+}
+
+fn make(start: u64, stacks: u64, mut maker: Maker) -> Result<Known> {
     maker.string("");
     for (service, executable) in SERVICES {
         let is_first = service == "web";
@@ -60,6 +79,7 @@ pub fn window(start: u64, stacks: u64) -> Result<Known> {
         value_type("off_cpu", "nanoseconds"),
     ];
     let period_type = Some(value_type("cpu", "nanoseconds"));
+    let comment = SAID.iter().chain(&UNSAID).map(|line| maker.string(line)).collect();
     let Maker { strings, profile, values, .. } = maker;
     let profile = Profile {
         sample_type,
@@ -68,6 +88,7 @@ pub fn window(start: u64, stacks: u64) -> Result<Known> {
         time_nanos: start.try_into()?,
         duration_nanos: LENGTH.try_into()?,
         string_table: strings,
+        comment,
         ..profile
     };
     Ok(Known { start, bytes: pprof::encode_gz(&profile)?, values })
@@ -75,6 +96,7 @@ pub fn window(start: u64, stacks: u64) -> Result<Known> {
 
 #[derive(Default)]
 struct Maker {
+    has_burst: bool,
     strings: Vec<String>,
     by_text: HashMap<String, i64>,
     functions: HashMap<i64, u64>,
@@ -115,7 +137,12 @@ impl Maker {
         let location_id = frames.iter().map(|frame| self.location(frame)).collect();
         let count = i64::try_from(n % 7).unwrap_or_default() + 1;
         let (kind, value, time) = if n.is_multiple_of(2) {
-            ("cpu", vec![count, count * PERIOD, 0, 0], count * PERIOD)
+            let (count, ns) = match n % 10 {
+                4 if self.has_burst => (count, count * BURST_PERIOD),
+                8 if self.has_burst => (count + 2, count * PERIOD + 2 * BURST_PERIOD),
+                _ => (count, count * PERIOD),
+            };
+            ("cpu", vec![count, ns, 0, 0], ns)
         } else {
             ("off_cpu", vec![0, 0, count, count * 777_777], count * 777_777)
         };

@@ -6,13 +6,17 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use indexmap::IndexMap;
 use profiler_proto::otlp::{
-    BUILD_ID, ExportProfilesServiceRequest, Function, InstrumentationScope, KeyValue,
+    AnyValue, BUILD_ID, ExportProfilesServiceRequest, Function, InstrumentationScope, KeyValue,
     KeyValueAndUnit, Line, Link, Location, Mapping, Profile, ProfilesDictionary, Resource,
-    ResourceProfiles, Sample, ScopeProfiles, Stack, ValueType, text_value,
+    ResourceProfiles, Sample, ScopeProfiles, Stack, ValueType, number_value, text_value,
 };
 use profiler_proto::pprof;
 
 use crate::export::split::Series;
+use crate::model::conventions::comment;
+
+/// What the names of our own attributes begin with.
+const ATTRIBUTE_PREFIX: &str = "profiler_agent.";
 
 /// Makes a request of one part; `None` where a number has no room in it, which no part of ours needs.
 pub(super) fn request(
@@ -21,7 +25,9 @@ pub(super) fn request(
     resource: Vec<KeyValue>,
 ) -> Option<ExportProfilesServiceRequest> {
     let mut strings = profile.string_table.clone();
-    let (mapping_table, attribute_table) = mappings(profile, &mut strings)?;
+    let mut attributes = Attributes::new();
+    let mapping_table = mappings(profile, &mut strings, &mut attributes)?;
+    let attribute_indices = losses(&series.said, &mut strings, &mut attributes)?;
     let mut stacks: IndexMap<&[u64], i32, RandomState> = IndexMap::default();
     let mut samples = Vec::with_capacity(profile.sample.len());
     for sample in &profile.sample {
@@ -42,6 +48,7 @@ pub(super) fn request(
         period_type: Some(value_type(profile.period_type.as_ref()?)?),
         period: profile.period,
         profile_id: profile_id(profile, series, &resource),
+        attribute_indices,
         ..Profile::default()
     };
     let dictionary = ProfilesDictionary {
@@ -50,7 +57,7 @@ pub(super) fn request(
         function_table: functions(profile)?,
         link_table: vec![Link::default()],
         string_table: strings,
-        attribute_table,
+        attribute_table: attributes.table,
         stack_table,
     };
     let scope = InstrumentationScope {
@@ -80,44 +87,86 @@ fn value_type(value_type: &pprof::ValueType) -> Option<ValueType> {
     Some(ValueType { type_strindex: index(value_type.ty)?, unit_strindex: index(value_type.unit)? })
 }
 
+/// The table of attributes.
+struct Attributes {
+    table: Vec<KeyValueAndUnit>,
+}
+
+impl Attributes {
+    fn new() -> Self {
+        Self { table: vec![KeyValueAndUnit::default()] }
+    }
+
+    /// Adds one; its index.
+    fn add(&mut self, key_strindex: i32, value: AnyValue) -> Option<i32> {
+        let next = index(self.table.len())?;
+        let value = Some(value);
+        self.table.push(KeyValueAndUnit { key_strindex, value, ..KeyValueAndUnit::default() });
+        Some(next)
+    }
+}
+
+/// The index of a string, which is added where it is not there yet.
+fn string(strings: &mut Vec<String>, text: &str) -> Option<i32> {
+    let known = strings.iter().position(|s| s == text);
+    index(known.unwrap_or_else(|| {
+        strings.push(text.to_owned());
+        strings.len() - 1
+    }))
+}
+
 /// Mappings, and their build IDs as attributes.
 fn mappings(
     profile: &pprof::Profile,
     strings: &mut Vec<String>,
-) -> Option<(Vec<Mapping>, Vec<KeyValueAndUnit>)> {
+    attributes: &mut Attributes,
+) -> Option<Vec<Mapping>> {
     let mut mappings = vec![Mapping::default()];
-    let mut attributes = vec![KeyValueAndUnit::default()];
     let mut by_build_id: HashMap<&str, i32, RandomState> = HashMap::default();
-    let key = strings.iter().position(|s| s == BUILD_ID);
-    let key = key.unwrap_or_else(|| {
-        strings.push(BUILD_ID.to_owned());
-        strings.len() - 1
-    });
+    let key = string(strings, BUILD_ID)?;
     for mapping in &profile.mapping {
         let build_id = usize::try_from(mapping.build_id).ok()?;
         let build_id = profile.string_table.get(build_id).map_or("", String::as_str);
-        let mut attribute_indices = Vec::new();
-        if !build_id.is_empty() {
-            let next = index(attributes.len())?;
-            let known = *by_build_id.entry(build_id).or_insert(next);
-            if known == next {
-                attributes.push(KeyValueAndUnit {
-                    key_strindex: index(key)?,
-                    value: Some(text_value(build_id)),
-                    ..KeyValueAndUnit::default()
-                });
-            }
-            attribute_indices.push(known);
-        }
+        let attribute = match (build_id, by_build_id.get(build_id)) {
+            ("", _) => None,
+            (_, Some(known)) => Some(*known),
+            (_, None) => Some(attributes.add(key, text_value(build_id))?),
+        };
+        by_build_id.extend(attribute.map(|attribute| (build_id, attribute)));
         mappings.push(Mapping {
             memory_start: mapping.memory_start,
             memory_limit: mapping.memory_limit,
             file_offset: mapping.file_offset,
             filename_strindex: index(mapping.filename)?,
-            attribute_indices,
+            attribute_indices: attribute.into_iter().collect(),
         });
     }
-    Some((mappings, attributes))
+    Some(mappings)
+}
+
+/// What the window says of its losses, as attributes of the profile: `count.NAME: 7` is a number, and all
+/// notes together are one text.
+fn losses(
+    said: &[String],
+    strings: &mut Vec<String>,
+    attributes: &mut Attributes,
+) -> Option<Vec<i32>> {
+    let mut indices = Vec::new();
+    let mut notes: Vec<&str> = Vec::new();
+    for (key, value) in said.iter().filter_map(|line| line.split_once(": ")) {
+        match value.parse() {
+            Ok(count) if key.starts_with(comment::COUNTER) => {
+                let key = string(strings, &format!("{ATTRIBUTE_PREFIX}{key}"))?;
+                indices.push(attributes.add(key, number_value(count))?);
+            }
+            _ => notes.push(value),
+        }
+    }
+    if !notes.is_empty() {
+        let key = string(strings, &format!("{ATTRIBUTE_PREFIX}notes"))?;
+        indices.push(attributes.add(key, text_value(notes.join("\n")))?);
+    }
+    Some(indices)
 }
 
 fn locations(profile: &pprof::Profile) -> Option<Vec<Location>> {

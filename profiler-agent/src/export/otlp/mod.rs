@@ -26,7 +26,7 @@ use crate::model::finished::Finished;
 
 /// CPU time is a number of samples and their period, as OpenTelemetry's own profiler sends it: servers
 /// know a CPU profile by that.
-const OPTIONS: Options = Options { cpu_as_samples: true, bare_addresses: false };
+const OPTIONS: Options = Options { cpu_as_samples: true, comments: false, bare_addresses: false };
 
 /// A Collector takes 4 MiB, unpacked. A profile's parts stay far below that.
 const MAX_BYTES: usize = 4 << 20;

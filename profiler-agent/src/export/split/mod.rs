@@ -10,6 +10,7 @@ mod part;
 mod source;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,9 @@ use profiler_proto::pprof::{self, MAX_DEPTH, Profile, Sample};
 use super::backend::LeftOut;
 use crate::model::conventions::value;
 use crate::model::finished::Finished;
-use part::PartBuilder;
-use source::{Columns, Source};
+use part::{Heading, PartBuilder};
+use source::Source;
+use weight::Weights;
 
 /// The service of samples that name none.
 const UNKNOWN_SERVICE: &str = "unknown_service";
@@ -56,8 +58,11 @@ impl Kind {
 /// What backends differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// CPU time as a number of samples, to be multiplied by the period.
+    /// CPU time as a number of samples, to be multiplied by the period. Where the rate changed within a
+    /// window, samples of different periods are in different parts.
     pub(super) cpu_as_samples: bool,
+    /// What the window says of its losses, as comments of each part.
+    pub(super) comments: bool,
     /// Frames without a name as an address and a build ID, where there are both, for a server that
     /// finds names itself. Otherwise they have the name of their place.
     pub(super) bare_addresses: bool,
@@ -77,6 +82,8 @@ pub(super) struct Split {
 pub(super) struct Series {
     pub(super) service: String,
     pub(super) kind: Kind,
+    /// What the window says of its losses, `key: value` each.
+    pub(super) said: Vec<String>,
     pub(super) parts: Vec<Profile>,
 }
 
@@ -90,30 +97,32 @@ type Stacks<'a> = IndexMap<&'a [u64], i64, RandomState>;
 pub(super) fn split(window: &Finished, options: Options) -> Result<Split, String> {
     let profile = pprof::decode(&window.profile).map_err(|error| error.to_string())?;
     let source = Source::new(&profile, options.bare_addresses);
-    let columns = Columns::of(&source, options.cpu_as_samples);
-    if columns.all().next().is_none() {
+    let weights = Weights::of(&source, options.cpu_as_samples);
+    if weights.is_empty() {
         return Err("it has neither CPU time nor blocked time".to_owned());
     }
+    let said = source.said();
     let mut left_out = LeftOut::default();
     let mut series: BTreeMap<(&str, Kind), Collected<'_>> = BTreeMap::new();
     for sample in &profile.sample {
         let Some(stack) = stack_of(&source, sample, &mut left_out) else { continue };
         let service = source.service(sample).unwrap_or(UNKNOWN_SERVICE);
         let mut is_empty = true;
-        for (kind, column) in columns.all() {
-            let Some(value) = sample.value.get(column).filter(|v| **v > 0) else { continue };
+        for weight in weights.of_sample(sample) {
             is_empty = false;
-            let collected = series.entry((service, kind)).or_default();
-            let total = collected.stacks.entry(stack).or_default();
-            *total = total.saturating_add(*value);
-            collected.executable.see(&source, sample, stack, *value);
+            let collected = series.entry((service, weight.kind)).or_default();
+            let stacks = collected.by_period.entry(weight.period).or_default();
+            let total = stacks.entry(stack).or_default();
+            *total = total.saturating_add(weight.value);
+            collected.executable.see(&source, sample, stack, weight.ns);
         }
         left_out.samples += u64::from(is_empty);
     }
     let mut finish = |((service, kind), collected): ((&str, Kind), Collected<'_>)| Series {
         service: service.to_owned(),
         kind,
-        parts: parts(&source, kind, options, &collected, &mut left_out),
+        said: said.iter().map(|line| (*line).to_owned()).collect(),
+        parts: parts(&source, (kind, options), &said, &collected, &mut left_out),
     };
     let series = series.into_iter().map(&mut finish).collect();
     Ok(Split { series, left_out })
@@ -121,7 +130,7 @@ pub(super) fn split(window: &Finished, options: Options) -> Result<Split, String
 
 #[derive(Default)]
 struct Collected<'a> {
-    stacks: Stacks<'a>,
+    by_period: BTreeMap<i64, Stacks<'a>>,
     executable: executable::Votes,
 }
 
@@ -137,29 +146,34 @@ fn stack_of<'a>(source: &Source<'_>, sample: &'a Sample, out: &mut LeftOut) -> O
     Some(stack)
 }
 
-fn parts(
-    source: &Source<'_>,
-    kind: Kind,
-    options: Options,
+/// The parts of a series, each with a time of its own, whatever their periods are.
+fn parts<'a>(
+    source: &Source<'a>,
+    (kind, options): (Kind, Options),
+    said: &[&'a str],
     collected: &Collected<'_>,
     left_out: &mut LeftOut,
 ) -> Vec<Profile> {
     let executable = collected.executable.winner();
-    let new_part = || PartBuilder::new(source, kind, options, executable);
+    let comments = if options.comments { said } else { &[] };
     let mut parts = Vec::new();
-    let mut part = new_part();
-    for (stack, value) in &collected.stacks {
-        if !part.has_room_for(stack) {
-            let full = std::mem::replace(&mut part, new_part());
-            parts.extend(full.finish(parts.len()));
+    for (period, stacks) in &collected.by_period {
+        let heading = Heading { kind, period: *period, executable, comments };
+        let new_part = || PartBuilder::new(source, options, heading);
+        let mut part = new_part();
+        for (stack, value) in stacks {
+            if !part.has_room_for(stack) {
+                let full = std::mem::replace(&mut part, new_part());
+                parts.extend(full.finish(parts.len()));
+            }
+            // A stack that fits in no part, however empty, cannot be sent.
+            if part.has_room_for(stack) {
+                part.add(stack, *value);
+            } else {
+                left_out.samples += 1;
+            }
         }
-        // A stack that fits in no part, however empty, cannot be sent.
-        if part.has_room_for(stack) {
-            part.add(stack, *value);
-        } else {
-            left_out.samples += 1;
-        }
+        parts.extend(part.finish(parts.len()));
     }
-    parts.extend(part.finish(parts.len()));
     parts
 }

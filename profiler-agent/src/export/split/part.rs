@@ -23,11 +23,23 @@ pub(super) const MAX_BYTES: usize = 1_900_000;
 /// What numbers may take more in a part than where they come from.
 const SLACK: usize = 16;
 
+/// What a part is of.
+#[derive(Clone, Copy)]
+pub(super) struct Heading<'s, 'a> {
+    pub(super) kind: Kind,
+    /// What a value is to be multiplied with, where values are numbers of samples.
+    pub(super) period: i64,
+    /// The mapping of the executable.
+    pub(super) executable: Option<u64>,
+    /// What is said of the window.
+    pub(super) comments: &'s [&'a str],
+}
+
 /// A part in the making.
 pub(super) struct PartBuilder<'s, 'a> {
     source: &'s Source<'a>,
     options: Options,
-    kind: Kind,
+    heading: Heading<'s, 'a>,
     strings: IndexSet<&'a str, RandomState>,
     mapping_ids: HashMap<u64, u64, RandomState>,
     location_ids: HashMap<u64, u64, RandomState>,
@@ -39,16 +51,11 @@ pub(super) struct PartBuilder<'s, 'a> {
 
 impl<'s, 'a> PartBuilder<'s, 'a> {
     /// The mapping of the executable comes first, whether this part refers to it or not.
-    pub(super) fn new(
-        source: &'s Source<'a>,
-        kind: Kind,
-        options: Options,
-        executable: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(source: &'s Source<'a>, options: Options, heading: Heading<'s, 'a>) -> Self {
         let mut part = Self {
             source,
             options,
-            kind,
+            heading,
             strings: IndexSet::default(),
             mapping_ids: HashMap::default(),
             location_ids: HashMap::default(),
@@ -58,7 +65,11 @@ impl<'s, 'a> PartBuilder<'s, 'a> {
             size: 256,
         };
         part.string("");
-        if let Some(executable) = executable {
+        for line in heading.comments {
+            let line = part.string(line);
+            part.profile.comment.push(line);
+        }
+        if let Some(executable) = heading.executable {
             part.mapping(executable);
         }
         part
@@ -185,8 +196,9 @@ impl<'s, 'a> PartBuilder<'s, 'a> {
         if self.profile.sample.is_empty() {
             return None;
         }
-        let time_type = self.kind.time_type();
-        let (ty, unit) = if self.kind == Kind::Cpu && self.options.cpu_as_samples {
+        let Heading { kind, period, .. } = self.heading;
+        let time_type = kind.time_type();
+        let (ty, unit) = if kind == Kind::Cpu && self.options.cpu_as_samples {
             (value::SAMPLES, value::COUNT)
         } else {
             (time_type, value::NANOSECONDS)
@@ -194,10 +206,6 @@ impl<'s, 'a> PartBuilder<'s, 'a> {
         let sample_type = ValueType { ty: self.string(ty), unit: self.string(unit) };
         let period_type =
             ValueType { ty: self.string(time_type), unit: self.string(value::NANOSECONDS) };
-        let period = match self.kind {
-            Kind::Cpu => self.source.profile.period,
-            Kind::OffCpu => 1,
-        };
         let offset = i64::try_from(number).unwrap_or(i64::MAX);
         Some(Profile {
             default_sample_type: sample_type.ty,

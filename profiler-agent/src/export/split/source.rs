@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use profiler_proto::pprof::{Function, Location, Mapping, Profile, Sample};
 
-use super::Kind;
-use crate::model::conventions::{label, value};
+use crate::model::conventions::{comment, label};
 
 /// Entries by their ids. A location is here only if all that it refers to is, too.
 pub(super) struct Source<'a> {
@@ -75,6 +74,17 @@ impl<'a> Source<'a> {
         Some(self.text(found.str)).filter(|text| !text.is_empty())
     }
 
+    /// What it says of losses, and of what was degraded: counts that are not zero, and notes.
+    pub(super) fn said(&self) -> Vec<&'a str> {
+        let tells = |line: &&str| match line.split_once(": ") {
+            Some((key, value)) => {
+                key == comment::NOTE || key.starts_with(comment::COUNTER) && value != "0"
+            }
+            None => false,
+        };
+        self.profile.comment.iter().map(|index| self.text(*index)).filter(tells).collect()
+    }
+
     /// Whether a location is to go without its line, for a server that finds its name: the line only
     /// says the place, as the encoder writes it, and the server has all that it needs.
     pub(super) fn is_bare(&self, location: &Location) -> bool {
@@ -87,32 +97,5 @@ impl<'a> Source<'a> {
             && location.address != 0
             && name.starts_with('[')
             && name.ends_with(&format!("+{:#x}]", location.address))
-    }
-}
-
-/// Which of a sample's values is what.
-pub(super) struct Columns(Vec<(Kind, usize)>);
-
-impl Columns {
-    pub(super) fn of(source: &Source<'_>, cpu_as_samples: bool) -> Self {
-        let cpu = if cpu_as_samples {
-            (value::SAMPLES, value::COUNT)
-        } else {
-            (value::CPU, value::NANOSECONDS)
-        };
-        let wanted = [(Kind::Cpu, cpu), (Kind::OffCpu, (value::OFF_CPU, value::NANOSECONDS))];
-        let types = &source.profile.sample_type;
-        let find = |(kind, named): (Kind, (&str, &str))| {
-            let is_it = |t: &_| {
-                let t: &profiler_proto::pprof::ValueType = t;
-                (source.text(t.ty), source.text(t.unit)) == named
-            };
-            Some((kind, types.iter().position(is_it)?))
-        };
-        Self(wanted.into_iter().filter_map(find).collect())
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = (Kind, usize)> + '_ {
-        self.0.iter().copied()
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-const PLAIN: Options = Options { cpu_as_samples: false, bare_addresses: false };
+const PLAIN: Options = Options { cpu_as_samples: false, comments: true, bare_addresses: false };
 
 /// A window in the making: strings by text.
 #[derive(Default)]
@@ -123,6 +123,58 @@ fn a_series_for_each_service_and_kind_with_equal_stacks_added_up() {
     let cpu = &counted.series[1].parts[0];
     assert_eq!((cpu.sample[0].value[0], text(cpu, cpu.sample_type[0].ty)), (3, "samples"));
     assert_eq!(text(cpu, cpu.period_type.as_ref().unwrap().ty), "cpu");
+}
+
+#[test]
+fn number_times_period_is_the_time_whatever_the_rate_was() {
+    let mut maker = Maker::new();
+    let app = maker.mapping("/bin/app", "ab");
+    let [usual, burst, both, odd] =
+        ["usual", "burst", "both", "odd"].map(|name| maker.location(app, 1, name));
+    let service = [("service", "web")];
+    maker.sample(&[usual], [2, 20, 0, 0], &service);
+    // A period of 4 in place of 10, in two threads; and one stack at both rates.
+    maker.sample(&[burst], [30, 120, 0, 0], &service);
+    maker.sample(&[burst], [10, 40, 0, 0], &service);
+    maker.sample(&[both], [3, 19, 0, 0], &service);
+    maker.sample(&[both], [4, 40, 0, 0], &service);
+    // A third rate, and of fewer samples.
+    maker.sample(&[odd], [2, 14, 0, 0], &service);
+    let split = split_well(&maker.finish(), Options { cpu_as_samples: true, ..PLAIN });
+    let [series] = split.series.as_slice() else { panic!("{:?}", names(&split)) };
+    let found: Vec<_> = series
+        .parts
+        .iter()
+        .map(|part| {
+            let values: Vec<i64> = part.sample.iter().map(|s| s.value[0]).collect();
+            (part.period, values)
+        })
+        .collect();
+    assert_eq!(found, [(1, vec![19, 14]), (4, vec![40]), (10, vec![2, 4])]);
+}
+
+#[test]
+fn losses_and_notes_are_said_in_each_part_if_comments_are_wanted() {
+    let mut maker = Maker::new();
+    let app = maker.mapping("/bin/app", "ab");
+    let main = maker.location(app, 0x10, "main");
+    maker.sample(&[main], [2, 20, 1, 7], &[("service", "web")]);
+    for line in ["host: h", "count.lost: 3", "count.none: 0", "note: a: b", "no key"] {
+        let line = maker.text(line);
+        maker.0.comment.push(line);
+    }
+    let window = maker.finish();
+    let said = ["count.lost: 3", "note: a: b"];
+    for comments in [true, false] {
+        let split = split_well(&window, Options { comments, ..PLAIN });
+        assert_eq!(split.series.len(), 2);
+        for series in &split.series {
+            assert_eq!(series.said, said);
+            let part = &series.parts[0];
+            let lines: Vec<_> = part.comment.iter().map(|index| text(part, *index)).collect();
+            assert_eq!(lines, if comments { &said[..] } else { &[] });
+        }
+    }
 }
 
 #[test]
