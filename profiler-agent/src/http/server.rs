@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-type: text/plain\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
 
+/// So long a connection that is turned away may take to hear it, and so many may be at it at once.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELLS: usize = 64;
+
 /// The endpoint, open and not yet served.
 pub struct Server {
     app: Arc<App>,
@@ -53,6 +57,7 @@ struct Tcp {
 struct Shared {
     app: Arc<App>,
     places: Arc<Semaphore>,
+    farewells: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -92,6 +97,7 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         let shared = Shared {
             places: Arc::new(Semaphore::new(self.app.limits.connections)),
+            farewells: Arc::new(Semaphore::new(FAREWELLS)),
             app: self.app,
             stop: stop.clone(),
         };
@@ -133,7 +139,7 @@ async fn take_local(socket: &Socket, shared: &Shared) {
             continue;
         }
         let Some(place) = shared.place() else {
-            let _told = stream.try_write(TOO_MANY);
+            shared.turn_away(stream);
             continue;
         };
         Shared::spawn(place, serve(stream, router.clone(), shared.clone()));
@@ -158,7 +164,7 @@ async fn take_tcp(tcp: Tcp, shared: &Shared) {
         let Some(place) = shared.place() else {
             // Without TLS it can be told; with TLS that would be one more handshake.
             if acceptor.is_none() {
-                let _told = stream.try_write(TOO_MANY);
+                shared.turn_away(stream);
             }
             continue;
         };
@@ -219,10 +225,29 @@ impl Shared {
         place
     }
 
+    /// Tells a connection that it is one too many, if not too many are being told so.
+    fn turn_away(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        if let Ok(place) = Arc::clone(&self.farewells).try_acquire_owned() {
+            Self::spawn(place, async move {
+                // Whoever does not listen hears nothing.
+                let _told = timeout(FAREWELL, say_farewell(stream)).await;
+            });
+        }
+    }
+
     fn spawn(place: OwnedSemaphorePermit, work: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(async move {
             work.await;
             drop(place);
         });
     }
+}
+
+/// Answers without looking at the request. It is read all the same: closed with something unread, the
+/// connection would be reset, and the answer perhaps lost.
+async fn say_farewell(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+    stream.write_all(TOO_MANY).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
 }

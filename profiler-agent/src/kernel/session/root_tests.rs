@@ -181,10 +181,12 @@ fn children_of_a_wanted_process_are_wanted_from_the_first_instruction() {
     let held = crate::kernel::command::Held::start(&[
         "sh".into(),
         "-c".into(),
-        "(while :; do :; done) & wait".into(),
+        // The child ends by itself when its parent is gone.
+        "(while kill -0 $$; do :; done) & wait".into(),
     ]);
     let held = held.unwrap();
     let pid = held.pid();
+    let killed = Killed(pid);
     let plan = Plan { frequency: 999, ..plan(EventChoice::OnCpu, &[pid]) };
     let mut session = start(&plan);
     let running = held.release().unwrap();
@@ -194,8 +196,17 @@ fn children_of_a_wanted_process_are_wanted_from_the_first_instruction() {
         events.iter().any(|e| matches!(e, Event::Fork(f) if (f.pid, f.parent_pid) == (child, pid)));
     let executed = events.iter().any(|e| matches!(e, Event::Comm(c) if c.pid == pid && c.exec));
     assert!(born && executed, "{events:?}");
-    Command::new("kill").args([child.to_string(), pid.to_string()]).status().unwrap();
+    drop(killed);
     running.wait().unwrap();
+}
+
+/// A process that does not outlive its test, also where that fails.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).status();
+    }
 }
 
 /// A cgroup of the v2 hierarchy that is removed with its test.
