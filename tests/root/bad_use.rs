@@ -1,5 +1,6 @@
 //! Wrong use and missing things: a message that names the way out, a non-zero exit code, no file.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -32,10 +33,8 @@ fn record_to(directory: &Path, args: &[&str]) -> Run {
     agent::run(&all).unwrap()
 }
 
-#[test]
-fn without_root() {
-    let _host = host::claim();
-    // Everybody may run this copy, and write to its directory.
+/// Runs the agent as nobody, in a directory of its own that everybody may write to.
+fn run_as_nobody(args: impl Fn(&Path) -> Vec<OsString>, words: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let everybody = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(directory.path(), everybody.clone()).unwrap();
@@ -49,11 +48,29 @@ fn without_root() {
         Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
             .arg(&copy)
-            .args(["record", "--duration", "1s", "--output"])
-            .arg(results.join("out.svg")),
+            .args(args(&results)),
     )
     .unwrap();
-    assert_refused(&run, &["root"], &results);
+    assert_refused(&run, words, &results);
+}
+
+#[test]
+fn without_root() {
+    let _host = host::claim();
+    let record = |results: &Path| {
+        let mut args: Vec<OsString> =
+            ["record", "--duration", "1s", "--output"].map(OsString::from).into();
+        args.push(results.join("out.svg").into());
+        args
+    };
+    run_as_nobody(record, &["CAP_BPF", "run as root"]);
+    // The same words, and before it complains of its store or its socket.
+    let run = |results: &Path| {
+        let set = |key: &str, file: &str| format!("{key}={}", results.join(file).display());
+        let (store, socket) = (set("store.path", "store"), set("http.socket", "agent.sock"));
+        ["run", "--set", &store, "--set", &socket].map(OsString::from).into()
+    };
+    run_as_nobody(run, &["CAP_BPF", "run as root"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod burst;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+mod drawing;
 pub mod output;
 pub mod own_profile;
 pub mod query;

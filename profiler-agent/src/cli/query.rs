@@ -9,18 +9,21 @@ use jiff::Zoned;
 use profiler_proto::pprof::{Profile, decode};
 
 use super::args::{RootArg, format_parser};
+use super::drawing::{color_wanted, draw, format_of};
 use super::output::Output;
-use super::report::{color_wanted, format_of};
-use super::stored::{Question, answer};
+use super::stored::{Picked, Question, answer};
 use super::when::{Asked, shown_unix_ns};
 use crate::http::client::{Client, ClientError, DEFAULT_SOCKET};
 use crate::model::choice::EventChoice;
 use crate::model::query::{Filter, Range};
 use crate::store::Reader;
-use crate::view::{self, Format, Options, Root};
+use crate::view::{Format, Options, Root};
 
 /// How long the agent may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Threads that merge the windows of a directory.
+const MOST_THREADS: usize = 4;
 
 /// Where an agent keeps its windows when nothing else is said.
 const DEFAULT_STORE: &str = "/var/lib/profiler-agent/store";
@@ -145,13 +148,7 @@ pub fn run(args: QueryArgs) -> anyhow::Result<()> {
         color: output.is_stdout() && color_wanted(),
         ..Options::default()
     };
-    let mut drawing = Vec::new();
-    view::render(format, &profile, &options, &mut drawing)?;
-    match output.write(|w| w.write_all(&drawing)) {
-        // `query … | head` closes the pipe early: nothing is wrong.
-        Err(error) if output.is_stdout() && error.is_broken_pipe() => return Ok(()),
-        other => other?,
-    }
+    draw(&output, format, &profile, &options)?;
     if !output.is_stdout() {
         let start = shown_unix_ns(u64::try_from(profile.time_nanos).unwrap_or_default());
         let length = profile.duration_nanos / 1_000_000_000;
@@ -205,8 +202,9 @@ fn read(directory: &Path, range: Range, filter: Filter) -> anyhow::Result<Profil
     for problem in reader.problems() {
         eprintln!("profiler-agent: left out: {problem}");
     }
-    let found = answer(&reader, &Question { range, filter, deadline: None });
-    Ok(found.with_context(|| format!("the store {}", directory.display()))?.profile)
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let question = Question { picked: Picked::Touched(range), filter, deadline: None, threads };
+    answer(&reader, &question).with_context(|| format!("the store {}", directory.display()))
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! `profiler-agent report`: shows a profile that was recorded before, by this agent or another tool.
 
 use std::fs;
-use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use profiler_proto::pprof::{Profile, decode};
 
 use super::args::{RootArg, format_parser};
+use super::drawing::{color_wanted, draw, format_of};
 use super::output::Output;
-use crate::view::{self, Format, Options, Root, Time};
+use crate::view::{Format, Options, Root, Time};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,32 +82,8 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
         top: args.top,
         color: output.is_stdout() && color_wanted(),
     };
-    // Drawn before it is written, so that what cannot be drawn is told as such.
-    let mut drawing = Vec::new();
-    view::render(format, &profile, &options, &mut drawing)
-        .with_context(|| format!("cannot show {}", args.file.display()))?;
-    let written = output.write(|w| w.write_all(&drawing));
-    // `report … | head` closes the pipe early: nothing is wrong.
-    match written {
-        Err(error) if output.is_stdout() && error.is_broken_pipe() => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// The format that a flag names, or the ending of an output; text where neither does.
-///
-/// # Errors
-/// Where the ending is none that a format has.
-pub(super) fn format_of(format: Option<Format>, output: Option<&Path>) -> anyhow::Result<Format> {
-    let named = output.is_some_and(|path| path.extension().is_some());
-    match format.or(output.and_then(Format::from_path)) {
-        Some(format) => Ok(format),
-        None if named => anyhow::bail!(
-            "the ending of --output names no format; add one of --format {}",
-            Format::names().collect::<Vec<_>>().join(", ")
-        ),
-        None => Ok(Format::Text),
-    }
+    draw(&output, format, &profile, &options)
+        .with_context(|| format!("cannot show {}", args.file.display()))
 }
 
 fn read(args: &ReportArgs) -> anyhow::Result<Profile> {
@@ -118,14 +94,10 @@ fn read(args: &ReportArgs) -> anyhow::Result<Profile> {
     })
 }
 
-/// Colour is for people at a terminal who did not turn it off (<https://no-color.org>).
-pub(super) fn color_wanted() -> bool {
-    let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !off
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser;
     use profiler_proto::pprof::{Sample, ValueType, encode_gz};
 

@@ -1,5 +1,5 @@
-//! Answers from stored windows, for `query` on a directory. The running agent has its own, which knows
-//! the windows that are not stored yet as well.
+//! Answers from stored windows: of a directory, for `query`, and of the running agent, whose store knows the
+//! windows that are not written yet as well.
 
 use std::time::Instant;
 
@@ -8,11 +8,8 @@ use profiler_proto::pprof::Profile;
 use super::when::shown_unix_ns;
 use crate::model::finished::Finished;
 use crate::model::query::{Filter, Range};
-use crate::profile::merge::{Ended, Job, Limits, merge};
-use crate::store::{Info, Reader, StoreError};
-
-/// Threads that merge: an answer is to come soon, and the host is to notice little of it.
-const MOST_THREADS: usize = 4;
+use crate::profile::merge::{Ended, Job, Limits, Merged, merge};
+use crate::store::{Info, Reader, Store, StoreError};
 
 /// Where windows are.
 pub trait Windows: Sync {
@@ -36,24 +33,53 @@ impl Windows for Reader {
     }
 }
 
+impl Windows for Store {
+    fn infos(&self, range: Range) -> Vec<Info> {
+        Self::infos(self, range)
+    }
+
+    fn window(&self, id: u64) -> Result<Option<Finished>, StoreError> {
+        Self::window(self, id)
+    }
+}
+
+/// Which windows are asked for. They are taken whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picked {
+    /// Those that begin in this time: it was cut for them.
+    Begun(Range),
+    /// Those that have a part in it.
+    Touched(Range),
+}
+
+impl Picked {
+    /// The time.
+    pub fn range(self) -> Range {
+        match self {
+            Self::Begun(range) | Self::Touched(range) => range,
+        }
+    }
+
+    fn of(self, windows: &dyn Windows) -> Vec<Info> {
+        let mut infos = windows.infos(self.range());
+        if let Self::Begun(Range { from_unix_ns, to_unix_ns }) = self {
+            infos.retain(|info| (from_unix_ns..to_unix_ns).contains(&info.start_unix_ns));
+        }
+        infos
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Of which time. Windows are taken whole.
-    pub range: Range,
+    /// Of which windows.
+    pub picked: Picked,
     /// Which samples.
     pub filter: Filter,
     /// When nobody waits for the answer any more.
     pub deadline: Option<Instant>,
-}
-
-/// The answer.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// All windows as one profile.
-    pub profile: Profile,
-    /// How many windows it is made of.
-    pub windows: u64,
+    /// Threads that merge: an answer is to come soon, and the host is to notice little of it.
+    pub threads: usize,
 }
 
 /// Why there is no answer. The text is for people.
@@ -91,27 +117,35 @@ pub enum QueryError {
     Store(#[from] StoreError),
 }
 
-/// Makes one profile of the windows of a stretch of time.
+/// Makes one profile of windows, in which something is.
 ///
 /// # Errors
-/// Where there is none, or the store cannot be read.
-pub fn answer(windows: &dyn Windows, question: &Question) -> Result<Found, QueryError> {
-    let infos = windows.infos(question.range);
+/// As of [`merged`], and where nothing fits.
+pub fn answer(windows: &dyn Windows, question: &Question) -> Result<Profile, QueryError> {
+    let Merged { profile, windows } = merged(windows, question)?;
+    if profile.sample.is_empty() {
+        let filter = Box::new(question.filter.clone());
+        return Err(QueryError::NoSample { windows, filter });
+    }
+    Ok(profile)
+}
+
+/// Makes one profile of windows, with as much in it as fits.
+///
+/// # Errors
+/// Where there is no window, or the store cannot be read.
+pub fn merged(windows: &dyn Windows, question: &Question) -> Result<Merged, QueryError> {
+    let infos = question.picked.of(windows);
     if infos.is_empty() {
         let all = windows.infos(Range::ALL);
         let holds = all.first().map(|first| Range {
             from_unix_ns: first.start_unix_ns,
             to_unix_ns: all.iter().map(Info::end_unix_ns).max().unwrap_or_default(),
         });
-        return Err(QueryError::NoWindow { asked: question.range, holds });
+        return Err(QueryError::NoWindow { asked: question.picked.range(), holds });
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    let job = Job {
-        filter: question.filter.clone(),
-        limits: Limits::default(),
-        threads,
-        deadline: question.deadline,
-    };
+    let Question { filter, deadline, threads, .. } = question.clone();
+    let job = Job { filter, limits: Limits::default(), threads, deadline };
     let read = |info: &Info| Ok(windows.window(info.id)?.map(|window| window.profile));
     let Ended { merged, unreadable } = merge(&infos, &job, || QueryError::TooLong, read)?;
     if let (0, Some(first)) = (merged.windows, unreadable.first()) {
@@ -120,11 +154,7 @@ pub fn answer(windows: &dyn Windows, question: &Question) -> Result<Found, Query
     for reason in &unreadable {
         tracing::warn!(%reason, "a window is left out of an answer");
     }
-    if merged.profile.sample.is_empty() {
-        let filter = Box::new(question.filter.clone());
-        return Err(QueryError::NoSample { windows: merged.windows, filter });
-    }
-    Ok(Found { profile: merged.profile, windows: merged.windows })
+    Ok(merged)
 }
 
 fn held(holds: &Option<Range>) -> String {

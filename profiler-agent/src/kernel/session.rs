@@ -8,6 +8,7 @@ pub use super::ending::Ending;
 use super::ending::cut_off;
 use super::error::KernelError;
 pub use super::facts::Facts;
+use super::features::Features;
 use super::load::Object;
 use super::maps::Maps;
 use super::merge::Merge;
@@ -53,6 +54,14 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether the kernel would let this be recorded, as far as that shows before anything is opened.
+    ///
+    /// # Errors
+    /// What is missing, and the way out.
+    pub fn check(plan: &Plan) -> Result<(), KernelError> {
+        Features::probe(plan).map(drop)
+    }
+
     /// Loads and attaches all that the plan needs, at once: nobody will fill the tables by which stacks are
     /// walked.
     pub fn start(plan: &Plan) -> Result<Self, KernelError> {

@@ -36,6 +36,8 @@ pub struct Steered {
     pub frequency: u32,
     /// Blocks per second and CPU that keep their stack.
     pub blocks_per_second: u32,
+    /// The shortest block that keeps its stack.
+    pub min_block: Duration,
     /// A burst is on.
     pub burst: bool,
     /// Bursts so far.
@@ -68,6 +70,7 @@ impl Steering {
             told: Steered {
                 frequency: base.frequency,
                 blocks_per_second: base.blocks_per_second,
+                min_block: shortest(&base),
                 ..Steered::default()
             },
             base,
@@ -168,9 +171,15 @@ impl Steering {
         let holds = session.apply(&rates)?;
         self.told.frequency = holds.clock_frequency();
         self.told.blocks_per_second = holds.blocks_per_second;
+        self.told.min_block = shortest(&holds);
         self.told.burst = holds.burst.is_some();
         Ok(())
     }
+}
+
+/// The shortest block that keeps its stack.
+fn shortest(rates: &Rates) -> Duration {
+    rates.min_block.max(rates.carry_below)
 }
 
 /// Rates, for a person.

@@ -1,5 +1,5 @@
 //! What keys of the configuration do, seen from outside. The list of all keys with their proofs is in
-//! profiler-agent/src/config/tests/proof.rs.
+//! profiler-agent/src/config/tests/behaviour.rs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -46,6 +46,8 @@ without = ["task-pt-regs"]
 [unwind_cache]
 path = "DIR/unwind"
 size = "8 MiB"
+[budget]
+memory = "16 MiB"
 [log]
 level = "debug"
 format = "json"
@@ -62,6 +64,9 @@ format = "json"
     assert!((60..=520).contains(&samples), "{samples} samples of one busy thread in two seconds");
     assert!(stacks::of(whole).iter().all(|stack| stack.value("off_cpu") == 0));
     assert!(std::fs::read_dir(room.path("unwind")).unwrap().count() > 0, "unwind_cache.path");
+    let said: Vec<String> = windows.iter().flat_map(comments).collect();
+    let is_tight = |c: &String| c.contains("of a budget of 16 MiB: caches are given up");
+    assert!(said.iter().any(is_tight), "budget.memory: {said:?}");
 
     let log = room.log();
     let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
@@ -127,11 +132,25 @@ fn what_cannot_be_is_refused_before_anything_is_started() {
 }
 
 #[test]
-fn without_a_store_sinks_have_windows_all_the_same() {
+fn without_a_store_sinks_have_windows_and_short_blocks_are_only_counted() {
     let _host = host::claim();
     let room = Room::new().unwrap();
+    let _short = Program::start(&workload::SWITCHER, &["8"]).unwrap();
+    let _long = Program::start(&workload::HANGER, NONE).unwrap();
+    room.configure("[sampling]\nmin_block = \"1s\"\n").unwrap();
     let mut agent = room.start(&["--set", "store.enabled=false"]).unwrap();
-    wait_for(&room, 3, Duration::from_secs(40)).unwrap();
+    let windows = wait_for(&room, 3, Duration::from_secs(40)).unwrap();
     assert!(!room.path("store").exists());
     assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
+
+    let window = &windows[1];
+    let blocked = |function: &str| -> u64 {
+        let stacks = stacks::of(window).into_iter().filter(|stack| stack.has(function));
+        stacks.map(|stack| stack.value("off_cpu")).sum()
+    };
+    assert_eq!(blocked("hand_over"), 0, "sampling.min_block");
+    assert!(blocked("hang_site") > 1_900_000_000, "{} ns", blocked("hang_site"));
+    let said = comments(window);
+    let short = said.iter().find_map(|c| c.strip_prefix("count.blocks_shorter_than_minimum: "));
+    assert!(short.is_some_and(|n| n.parse::<u64>().unwrap() > 1000), "{said:?}");
 }

@@ -9,6 +9,7 @@
 //! - [`keys`]: what keys of the configuration do.
 //! - [`mod@reload`] is about SIGHUP.
 //! - [`soak`]: a minute of all that comes and goes.
+//! - [`told`]: SIGUSR1, `query`, `top` and `burst`, and what the service manager hears.
 //! - [`pprof`]: `go tool pprof` asks it about programs of other languages.
 //!
 //! docs/faults.md tells users what these tests show.
@@ -23,4 +24,5 @@ mod reload;
 mod scarce;
 mod soak;
 mod stopped;
+mod told;
 mod windows;

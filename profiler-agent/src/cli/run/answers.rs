@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use profiler_proto::pprof::{Profile, encode_gz};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::metrics::Numbers;
 use super::recorder::Recorder;
 use crate::cli::own_profile;
+use crate::cli::stored::{Picked, QueryError, Question, Windows, answer, merged};
 use crate::http::{
     Answering, Answers, BurstAsk, BurstStarted, Document, ProfileAsk, QueryAsk, Refusal, TopAsk,
 };
 use crate::model::hottest::Hottest;
 use crate::model::query::{Filter, Range};
 use crate::pipeline::{BurstRefused, BurstWish, Ended, Handle};
-use crate::profile::merge::{Job, Limits, merge};
-use crate::store::Info;
+use crate::profile::merge::Merged;
 use crate::view::{self, Format, Options, Root};
 
 /// So long a window may take from its end into the store, before a question gives up.
@@ -35,7 +36,7 @@ pub(super) struct Desk {
     pub(super) handle: Handle,
     pub(super) numbers: Arc<Numbers>,
     /// A burst as it is when the question does not say.
-    pub(super) burst: BurstWish,
+    pub(super) burst: watch::Receiver<BurstWish>,
 }
 
 impl Answers for Desk {
@@ -43,8 +44,8 @@ impl Answers for Desk {
         Box::pin(async move {
             let range = self.watch(ask.length).await?;
             let deadline = Instant::now() + HAND_OVER;
-            let profile = self.merged(Picked::Whole(range), ask.filter, deadline).await?;
-            packed(&profile)
+            let picked = Picked::Begun(range);
+            packed(&self.ask(picked, ask.filter, deadline, merged).await?.profile)
         })
     }
 
@@ -63,7 +64,7 @@ impl Answers for Desk {
                 let why = format!("there is no format {format:?}; there are {}", names.join(", "));
                 return Err(Refusal::Bad(why));
             };
-            let profile = self.merged(Picked::Touched(range), filter, deadline).await?;
+            let profile = self.ask(Picked::Touched(range), filter, deadline, answer).await?;
             let options = Options { root: Some(Root::Process), top: limit, ..Options::default() };
             blocking(move || draw(format, &profile, &options)).await
         })
@@ -73,19 +74,20 @@ impl Answers for Desk {
         Box::pin(async move {
             let picked = match ask.length {
                 Duration::ZERO => self.newest()?,
-                length => Picked::Whole(self.watch(length).await?),
+                length => Picked::Begun(self.watch(length).await?),
             };
             let deadline = Instant::now() + HAND_OVER;
-            let profile = self.merged(picked, ask.filter, deadline).await?;
+            let Merged { profile, .. } = self.ask(picked, ask.filter, deadline, merged).await?;
             blocking(move || busiest(&profile, picked.range(), ask.limit)).await
         })
     }
 
     fn burst(&self, ask: BurstAsk) -> Answering<'_, BurstStarted> {
         Box::pin(async move {
+            let usual = self.burst.borrow().clone();
             let wish = BurstWish {
-                frequency: ask.frequency.unwrap_or(self.burst.frequency),
-                duration: ask.length.unwrap_or(self.burst.duration),
+                frequency: ask.frequency.unwrap_or(usual.frequency),
+                duration: ask.length.unwrap_or(usual.duration),
                 pid: ask.pid,
             };
             match self.handle.burst(wish).await {
@@ -108,32 +110,6 @@ impl Answers for Desk {
 
     fn not_ready(&self) -> Vec<String> {
         self.numbers.not_ready()
-    }
-}
-
-/// Which windows are asked for.
-#[derive(Clone, Copy, Debug)]
-enum Picked {
-    /// Those that begin in this time: it was cut for them.
-    Whole(Range),
-    /// Those that have a part in it.
-    Touched(Range),
-}
-
-impl Picked {
-    fn range(self) -> Range {
-        match self {
-            Self::Whole(range) | Self::Touched(range) => range,
-        }
-    }
-
-    fn takes(self, info: &Info) -> bool {
-        match self {
-            Self::Whole(Range { from_unix_ns, to_unix_ns }) => {
-                (from_unix_ns..to_unix_ns).contains(&info.start_unix_ns)
-            }
-            Self::Touched(_) => true,
-        }
     }
 }
 
@@ -167,42 +143,30 @@ impl Desk {
         };
         let from_unix_ns = info.start_unix_ns;
         let to_unix_ns = info.end_unix_ns().max(from_unix_ns + 1);
-        Ok(Picked::Whole(Range { from_unix_ns, to_unix_ns }))
+        Ok(Picked::Begun(Range { from_unix_ns, to_unix_ns }))
     }
 
-    /// Windows as one profile.
-    async fn merged(
+    /// Asks the store, on a thread that may take its time.
+    async fn ask<T: Send + 'static>(
         &self,
         picked: Picked,
         filter: Filter,
         deadline: Instant,
-    ) -> Result<Profile, Refusal> {
+        ask: impl FnOnce(&dyn Windows, &Question) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let recorder = Arc::clone(&self.recorder);
-        blocking(move || {
-            let mut infos = recorder.store().infos(picked.range());
-            infos.retain(|info| picked.takes(info));
-            if infos.is_empty() {
-                return Err(Refusal::Missing("the store has no window of that time".to_owned()));
-            }
-            let job = Job {
-                filter,
-                limits: Limits::default(),
-                threads: THREADS,
-                deadline: Some(deadline),
-            };
-            let too_late = || Refusal::TooLong("it takes too long; ask for less time".to_owned());
-            let read = |info: &Info| {
-                let window = recorder.store().window(info.id);
-                let failed = |error| Refusal::Failed(format!("the store: {error}"));
-                Ok(window.map_err(failed)?.map(|window| window.profile))
-            };
-            let ended = merge(&infos, &job, too_late, read)?;
-            for problem in &ended.unreadable {
-                tracing::warn!(problem, "a window cannot be merged");
-            }
-            Ok(ended.merged.profile)
-        })
-        .await
+        let question = Question { picked, filter, deadline: Some(deadline), threads: THREADS };
+        blocking(move || ask(recorder.store(), &question).map_err(refusal)).await
+    }
+}
+
+fn refusal(error: QueryError) -> Refusal {
+    let why = error.to_string();
+    match error {
+        QueryError::NoWindow { .. } | QueryError::NoSample { .. } => Refusal::Missing(why),
+        QueryError::TooLong => Refusal::TooLong(why),
+        QueryError::Unreadable(_) => Refusal::Failed(why),
+        QueryError::Store(_) => Refusal::Failed(format!("the store: {why}")),
     }
 }
 

@@ -29,6 +29,18 @@ impl Numbers {
     pub(super) fn expect(&self, settings: &Settings) {
         self.agent.expect_losses(Counter::ALL.iter().map(|counter| counter.name()));
         self.agent.show_sinks(settings.sinks.iter().map(|sink| sink.name.as_str()));
+        self.count_reloads(true, 0);
+        self.count_reloads(false, 0);
+    }
+
+    /// Counts a reload of the configuration, taken or refused.
+    pub(super) fn reloaded(&self, taken: bool) {
+        self.count_reloads(taken, 1);
+    }
+
+    fn count_reloads(&self, taken: bool, n: u64) {
+        let outcome = if taken { "taken" } else { "refused" };
+        self.agent.add_of(Metric::Reloads, outcome, n);
     }
 
     /// Counts a window that was put into the store.
@@ -86,6 +98,7 @@ impl Numbers {
         agent.set_of(Metric::BudgetUsed, "memory", steered.memory_used);
         agent.set(Metric::BudgetLevel, steered.level as f64);
         agent.set(Metric::Frequency, f64::from(steered.frequency));
+        agent.set(Metric::MinBlock, steered.min_block.as_secs_f64());
         agent.reach(Metric::Bursts, steered.bursts);
     }
 

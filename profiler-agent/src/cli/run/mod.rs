@@ -40,7 +40,8 @@ use self::sinks::Sinks;
 use super::config::ConfigArgs;
 use crate::config::Settings;
 use crate::http::Counts;
-use crate::pipeline::{self, Control, Handle, Progress, RecordError, WindowDone};
+use crate::kernel::session::Session;
+use crate::pipeline::{self, BurstWish, Control, Handle, Progress, RecordError, WindowDone};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -99,6 +100,9 @@ struct Agent {
     progress: watch::Receiver<Progress>,
     endpoint: Option<Endpoint>,
     handle: Handle,
+    numbers: Arc<Numbers>,
+    /// What a burst is when nobody says.
+    burst: watch::Sender<BurstWish>,
     reload: Reload,
     notifier: Notifier,
 }
@@ -121,6 +125,8 @@ impl Agent {
 
     /// Opens what can be refused, and starts the pipeline.
     async fn start(args: ConfigArgs, settings: Settings) -> anyhow::Result<Self> {
+        // First: whoever lacks the right to profile lacks others too, and this is what to tell.
+        Session::check(&settings.plan())?;
         let in_force = settings.clone();
         let settings = &settings;
         let line = settings.line();
@@ -139,11 +145,12 @@ impl Agent {
             progress: progress.clone(),
         });
         numbers.expect(settings);
+        let (burst, as_configured) = watch::channel(settings.default_burst());
         let desk = Desk {
             recorder: Arc::clone(&recorder),
             handle: handle.clone(),
             numbers: Arc::clone(&numbers),
-            burst: settings.default_burst(),
+            burst: as_configured,
         };
         let endpoint = Endpoint::open(&settings.http, Arc::new(desk), counts).await?;
         let (to_writer, windows) = sync_channel(WAITING);
@@ -151,12 +158,15 @@ impl Agent {
             let (recorder, numbers) = (Arc::clone(&recorder), Arc::clone(&numbers));
             move || write(&recorder, &numbers, windows)
         });
-        let pipeline = tokio::task::spawn_blocking(move || {
-            pipeline::run(&line, &mut control, |window| {
-                if to_writer.try_send(window).is_err() {
-                    numbers.window_lost();
-                }
-            })
+        let pipeline = tokio::task::spawn_blocking({
+            let numbers = Arc::clone(&numbers);
+            move || {
+                pipeline::run(&line, &mut control, |window| {
+                    if to_writer.try_send(window).is_err() {
+                        numbers.window_lost();
+                    }
+                })
+            }
         });
         Ok(Self {
             recorder,
@@ -167,6 +177,8 @@ impl Agent {
             progress,
             endpoint: Some(endpoint),
             handle,
+            numbers,
+            burst,
             reload: Reload::new(args, in_force),
             notifier,
         })
@@ -213,15 +225,17 @@ impl Agent {
 
     /// Reads the configuration again.
     async fn reload(&mut self) {
-        let Self { handle, recorder, sinks, reload, notifier, .. } = self;
+        let Self { handle, recorder, sinks, burst, reload, notifier, .. } = self;
         notifier.reloading();
-        reload.reload(&Stages { handle, recorder, sinks, grace: GRACE }).await;
+        let stages = Stages { handle, recorder, sinks, burst, grace: GRACE };
+        let taken = reload.reload(&stages).await;
+        self.numbers.reloaded(taken);
         notifier.ready();
     }
 
     /// Samples faster for a while, as configured.
     async fn burst(&self) {
-        let wish = self.reload.settings().default_burst();
+        let wish = self.burst.borrow().clone();
         if let Err(error) = self.handle.burst(wish).await {
             tracing::error!("no burst: {error}");
         }

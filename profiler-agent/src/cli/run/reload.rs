@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 
 use super::recorder::Recorder;
 use super::sinks::Sinks;
 use crate::cli::config::ConfigArgs;
 use crate::config::Settings;
 use crate::config::change::Changes;
-use crate::pipeline::{Handle, Services};
+use crate::pipeline::{BurstWish, Handle, Services};
 use crate::telemetry::log;
 
 /// Where the configuration comes from, and what of it is in force.
@@ -25,6 +26,8 @@ pub(super) struct Stages<'a> {
     pub(super) handle: &'a Handle,
     pub(super) recorder: &'a Arc<Recorder>,
     pub(super) sinks: &'a Arc<Sinks>,
+    /// What a burst is when nobody says.
+    pub(super) burst: &'a watch::Sender<BurstWish>,
     /// So long a sink that is gone may ship what it has.
     pub(super) grace: Duration,
 }
@@ -35,14 +38,12 @@ impl Reload {
         Self { args, settings }
     }
 
-    /// What is in force.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Reads the configuration again and puts what changed in force. Tells the log what came of it.
-    pub(super) async fn reload(&mut self, stages: &Stages<'_>) {
-        match self.try_reload(stages).await {
+    /// Reads the configuration again and puts what changed in force. Tells the log what came of it, and
+    /// the caller whether it was taken.
+    pub(super) async fn reload(&mut self, stages: &Stages<'_>) -> bool {
+        let reloaded = self.try_reload(stages).await;
+        let taken = reloaded.is_ok();
+        match reloaded {
             Ok(changes) if changes.keys.is_empty() => {
                 tracing::info!("the configuration was read again: nothing changed");
             }
@@ -54,6 +55,7 @@ impl Reload {
                 tracing::error!("the configuration was read again, and refused: {error:#}")
             }
         }
+        taken
     }
 
     async fn try_reload(&mut self, stages: &Stages<'_>) -> anyhow::Result<Changes> {
@@ -95,6 +97,9 @@ async fn put_in_force(
     if touch(&["services", "exclude.services"]) {
         let (rules, excluded) = (settings.services.clone(), settings.exclude_services.clone());
         stages.handle.name_services(Services { rules, excluded })?;
+    }
+    if touch(&["burst"]) {
+        stages.burst.send_replace(settings.default_burst());
     }
     if touch(&["log"]) {
         let (form, level) = settings.log_form();
