@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use profiler_proto::pprof::Profile;
+use profiler_proto::pprof::{self, Profile};
 
 use crate::{agent, wait};
 
@@ -55,6 +55,12 @@ impl Room {
         let path = self.directory.path().display().to_string();
         let text = format!("{BASE}\n{more}").replace("DIR", &path);
         Ok(fs::write(self.path("agent.toml"), text)?)
+    }
+
+    /// Writes a configuration of which nothing is given.
+    pub fn configure_whole(&self, text: &str) -> Result<()> {
+        let path = self.directory.path().display().to_string();
+        Ok(fs::write(self.path("agent.toml"), text.replace("DIR", &path))?)
     }
 
     /// A file in the room.
@@ -187,16 +193,23 @@ impl Daemon {
         answer(&bytes)
     }
 
+    /// The profile that the endpoint answers with.
+    pub fn profile(&self, path: &str) -> Result<Profile> {
+        let answer = self.get(path)?;
+        if answer.status != 200 {
+            bail!("{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        pprof::decode(&answer.body).with_context(|| format!("no profile from {path}"))
+    }
+
+    /// All metrics now.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics(String::from_utf8(self.get("/metrics")?.body)?))
+    }
+
     /// The sum of a metric over its labels; `None` where there is no such metric.
     pub fn metric(&self, name: &str) -> Result<Option<f64>> {
-        let text = String::from_utf8(self.get("/metrics")?.body)?;
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let is_whole = rest.starts_with(['{', ' ']);
-            is_whole.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
-        });
-        let values: Vec<f64> = values.collect();
-        Ok((!values.is_empty()).then(|| values.iter().sum()))
+        Ok(self.metrics()?.sum(name))
     }
 
     /// Waits until a metric is at least this.
@@ -230,6 +243,33 @@ impl Daemon {
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         number.with_context(|| format!("no {field}"))
+    }
+}
+
+/// What the agent tells of itself at one moment.
+#[derive(Clone, Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The values of a metric, each with its labels as they are written; the name is whole.
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.0.lines().filter_map(move |line| {
+            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            let is_whole = labels.is_empty() || labels.starts_with('{');
+            is_whole.then(|| Some((labels, value.parse().ok()?)))?
+        })
+    }
+
+    /// The sum of a metric over its labels; `None` where there is no such metric.
+    pub fn sum(&self, name: &str) -> Option<f64> {
+        let values: Vec<f64> = self.values(name).map(|(_, value)| value).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// A metric's value for one value of its label; `None` where it has none.
+    pub fn of(&self, name: &str, label: &str) -> Option<f64> {
+        let quoted = format!("=\"{label}\"}}");
+        self.values(name).find(|(labels, _)| labels.ends_with(&quoted)).map(|(_, value)| value)
     }
 }
 
@@ -270,6 +310,15 @@ fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_are_found_by_name_and_label() {
+        let text = "# TYPE a gauge\na 1\na_b{x=\"p\"} 2.5\na_b{x=\"q\"} 3\n# EOF\n";
+        let metrics = Metrics(text.to_owned());
+        assert_eq!((metrics.sum("a"), metrics.sum("a_b")), (Some(1.0), Some(5.5)));
+        assert_eq!((metrics.of("a_b", "q"), metrics.of("a_b", "r")), (Some(3.0), None));
+        assert_eq!(metrics.sum("b"), None);
+    }
 
     #[test]
     fn answers_are_read_whole_and_in_chunks() {

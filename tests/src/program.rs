@@ -85,6 +85,19 @@ pub struct BlockerTruth {
     pub lived: HashMap<String, u64>,
 }
 
+/// What `pacer` prints.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+pub struct PacerTruth {
+    /// Time that its threads were off the CPU, all together.
+    pub off_ns: u64,
+    /// CPU time of the process.
+    pub cpu_ns: u64,
+    /// Time from begin to end.
+    pub wall_ns: u64,
+    /// Context switches of its threads.
+    pub switches: u64,
+}
+
 /// What `spinner` prints.
 #[derive(Debug, serde::Deserialize)]
 pub struct SpinnerTruth {

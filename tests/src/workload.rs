@@ -106,6 +106,8 @@ pub const SPAWNER: Workload = c("spawner", "spawner.c");
 pub const SATURATE: Workload = c("saturate", "saturate.c");
 /// Two threads that switch without end.
 pub const SWITCHER: Workload = c("switcher", "switcher.c");
+/// Pairs of threads that switch so often a second.
+pub const PACER: Workload = c("pacer", "pacer.c");
 /// Very many processes or threads, all asleep at once.
 pub const CROWD: Workload = c("crowd", "crowd.c");
 /// Threads that come and go, without a library: it runs in any container.

@@ -198,7 +198,9 @@ async fn hottest(app: &App, query: Option<&str>) -> Result<Response, Refusal> {
         filter: parameters.filter(EventChoice::Wall)?,
         limit: limit.unwrap_or(50),
     };
-    let _place = app.place_for_profile()?;
+    // What is finished already has to be merged, and that is all.
+    let is_query = ask.length.is_zero();
+    let _place = if is_query { app.place_for_query()? } else { app.place_for_profile()? };
     json(&within(ask.length + NAMING, app.answers.top(ask)).await?)
 }
 

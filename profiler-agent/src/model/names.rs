@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::RandomState;
+
 use super::frame::FrameKey;
 
 /// One function at a frame: the function itself, or one that the compiler inlined there.
@@ -22,4 +24,4 @@ pub struct NamedLine {
 pub type FrameNames = Arc<[NamedLine]>;
 
 /// Names by frame. A frame that is not in it, or has no lines, has no name.
-pub type Names = HashMap<FrameKey, FrameNames>;
+pub type Names = HashMap<FrameKey, FrameNames, RandomState>;

@@ -26,6 +26,9 @@ use crate::profile::Boundary;
 /// Longest wait for the kernel; the timer on which the ring is read.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// What the kernel side has turned away is asked for so often: each time is a few system calls.
+const LOSSES: Duration = Duration::from_millis(500);
+
 /// Programs are attached this long after the beginning at the latest: a moment before, the tables of all
 /// processes that run are mostly there.
 const START: Duration = Duration::from_millis(230);
@@ -88,6 +91,7 @@ pub(super) fn collect<'scope>(
         asked: Vec::new(),
         steering: Steering::new(&config.plan, config.budget),
         began: Instant::now(),
+        lost: (Instant::now(), 0),
     };
     collector.run(config.duration, control, outlet)
 }
@@ -104,6 +108,8 @@ struct Collector<'scope> {
     off_cpu: bool,
     steering: Steering,
     began: Instant,
+    /// What was lost, and when that was asked for.
+    lost: (Instant, u64),
 }
 
 impl Collector<'_> {
@@ -229,8 +235,12 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn report(&self, control: &Control) {
-        let lost = self.session.losses().map(|losses| losses.lost()).unwrap_or_default();
+    fn report(&mut self, control: &Control) {
+        if self.lost.0.elapsed() >= LOSSES {
+            let lost = self.session.losses().map(|losses| losses.lost());
+            self.lost = (Instant::now(), lost.unwrap_or_default());
+        }
+        let lost = self.lost.1;
         control.progress.send_modify(|p| {
             (p.samples, p.lost, p.elapsed) = (self.line.taken, lost, self.began.elapsed());
             p.rounds += 1;

@@ -5,9 +5,11 @@
 //! their threads carry the time; then fewer blocks keep their stack; then the clock samples more rarely. At
 //! no step is a kind of event silent, and no time is lost: what has no stack of its own is shared out.
 
-use std::collections::VecDeque;
+mod mean;
+
 use std::time::Duration;
 
+use self::mean::{Mean, Span};
 use crate::model::rates::Rates;
 
 /// What the agent may take.
@@ -75,16 +77,25 @@ const FREQUENCIES: [u32; 2] = [49, 19];
 const BURST_SAMPLE: Duration = Duration::from_micros(40);
 
 /// The agent's own time comes in bursts, one for each window, so its mean is taken over this long: two
-/// windows of the usual length, since with one and a bit there would be two bursts in it now and then. What
-/// was before a step is left out.
-const OWN_MOST: Duration = Duration::from_secs(20);
-const OWN_LEAST: Duration = OWN_MOST;
-/// The programs' time is judged this long after a step: what it does must show first.
-const SETTLING: Duration = Duration::from_secs(3);
+/// windows of the usual length, since with one and a bit there would be two bursts in it now and then. It is
+/// judged when it is of so long.
+const OWN: Span = Span { least: Duration::from_secs(20), most: Duration::from_secs(20) };
+/// The programs' time follows the host's, so it is judged soon, but not by a single second.
+const BPF: Span = Span { least: Duration::from_secs(3), most: Duration::from_secs(5) };
+/// What the agent takes for its start has nothing to do with its rates: tables of all processes, names of
+/// all that runs. So long its own time, and that of its programs, is not looked at.
+const OWN_START: Duration = Duration::from_secs(15);
+const BPF_START: Duration = Duration::from_secs(5);
+/// Nor so long after a step: what it does must show first.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Likewise memory, which is given back when a window ends.
 const MEMORY_SETTLING: Duration = Duration::from_secs(25);
-/// There is room for a step back where less than this part of the budget was taken…
+/// There is room for a step back where less than this part of the budget was taken, for several where it was
+/// less than this…
 const ROOM: f64 = 0.6;
+const MUCH_ROOM: f64 = 0.3;
+/// So many steps, if the budget is missed by far.
+const LEAP: usize = 4;
 /// …for so long; and longer, each time that a step back was too much.
 const CALM: Duration = Duration::from_secs(30);
 const CALM_MOST: Duration = Duration::from_secs(480);
@@ -98,10 +109,10 @@ pub struct Governor {
     ladder: Vec<Rates>,
     level: usize,
     memory: Memory,
-    /// CPU time of the agent's threads as a part of all CPUs, and how long it was so.
-    own: VecDeque<(f64, Duration)>,
-    bpf: f64,
-    settling: Duration,
+    /// CPU time of the agent's threads as a part of all CPUs.
+    own: Mean,
+    /// That of its programs.
+    bpf: Mean,
     calm: Duration,
     calm_needed: Duration,
     /// Since the last step back.
@@ -119,9 +130,8 @@ impl Governor {
             ladder: ladder(base),
             level: 0,
             memory: Memory::Free,
-            own: VecDeque::new(),
-            bpf: 0.0,
-            settling: Duration::ZERO,
+            own: Mean::new(OWN, OWN_START),
+            bpf: Mean::new(BPF, BPF_START),
             calm: Duration::ZERO,
             calm_needed: CALM,
             since_back: CALM_MOST,
@@ -132,7 +142,9 @@ impl Governor {
 
     /// Another budget, or other rates, from now on: begins at what was configured.
     pub fn configure(&mut self, budget: Budget, base: &Rates) {
-        *self = Self { bpf: self.bpf, memory: self.memory, ..Self::new(budget, base) };
+        let Self { own, bpf, memory, .. } = self.clone();
+        *self = Self { own, bpf, memory, ..Self::new(budget, base) };
+        self.begin_anew();
     }
 
     /// The rates that hold now.
@@ -148,21 +160,13 @@ impl Governor {
 
     /// The part of all CPUs that the agent and its programs take, as judged.
     pub fn cpu(&self) -> f64 {
-        let (sum, time) = self.own.iter().fold((0.0, 0.0), |(sum, time), (part, elapsed)| {
-            (sum + part * elapsed.as_secs_f64(), time + elapsed.as_secs_f64())
-        });
-        self.bpf + if time > 0.0 { sum / time } else { 0.0 }
+        self.bpf.value() + self.own.value()
     }
 
     /// How much of the budget is used, of CPUs and of memory; 1 is all of it.
     pub fn used(&self, reading: &Reading) -> (f64, f64) {
         let memory = reading.memory as f64 / self.budget.memory.max(1) as f64;
         (self.cpu() / self.budget.cpu.max(1e-9), memory)
-    }
-
-    /// How long the agent's own time was looked at, since the last step.
-    fn looked(&self) -> Duration {
-        self.own.iter().map(|(_, elapsed)| *elapsed).sum()
     }
 
     /// Takes a reading. Returns what changes, if anything does.
@@ -182,32 +186,29 @@ impl Governor {
 
     fn smooth(&mut self, reading: &Reading) {
         let whole = reading.elapsed.as_nanos() as f64 * reading.cpus.max(1) as f64;
-        if whole <= 0.0 {
-            return;
-        }
-        self.bpf = reading.bpf_ns as f64 / whole;
-        self.own.push_back((reading.own_ns as f64 / whole, reading.elapsed));
-        while self.own.len() > 1 && self.looked() > OWN_MOST {
-            self.own.pop_front();
+        if whole > 0.0 {
+            self.bpf.add(reading.bpf_ns as f64 / whole, reading.elapsed);
+            self.own.add(reading.own_ns as f64 / whole, reading.elapsed);
         }
     }
 
     fn judge_cpu(&mut self, elapsed: Duration, burst: f64) -> Option<String> {
-        self.settling = self.settling.saturating_sub(elapsed);
         self.since_back = self.since_back.saturating_add(elapsed);
-        let (taken, allowed) = (self.cpu(), self.budget.cpu + burst);
-        let is_known = self.looked() >= OWN_LEAST;
-        if self.bpf > allowed || (taken > allowed && is_known) {
+        let allowed = self.budget.cpu + burst;
+        // What is not known yet is no reason.
+        let bpf = if self.bpf.is_known() { self.bpf.value() } else { 0.0 };
+        let own = if self.own.is_known() { self.own.value() } else { 0.0 };
+        if bpf + own > allowed {
             self.calm = Duration::ZERO;
-            let excess = taken / allowed.max(1e-9);
-            return self.settling.is_zero().then(|| self.give_way(excess)).flatten();
+            return self.give_way(bpf + own, allowed);
         }
-        let is_calm = taken < allowed * ROOM && is_known;
+        let is_calm = self.cpu() < allowed * ROOM;
         self.calm = if is_calm { self.calm + elapsed } else { Duration::ZERO };
-        (self.level > 0 && self.calm >= self.calm_needed).then(|| self.come_back())
+        let may = self.level > 0 && self.own.is_known() && self.calm >= self.calm_needed;
+        may.then(|| self.come_back(allowed))
     }
 
-    fn give_way(&mut self, excess: f64) -> Option<String> {
+    fn give_way(&mut self, taken: f64, allowed: f64) -> Option<String> {
         let lowest = self.ladder.len();
         if self.level == lowest {
             return None;
@@ -216,31 +217,39 @@ impl Governor {
         if self.since_back < CALM * 2 {
             self.calm_needed = (self.calm_needed * 2).min(CALM_MOST);
         }
-        let steps = if excess > 2.0 { 4 } else { usize::from(excess > 1.25) + 1 };
+        let excess = taken / allowed.max(1e-9);
+        let steps = if excess > 2.0 { LEAP } else { usize::from(excess > 1.25) + 1 };
         self.level = (self.level + steps).min(lowest);
-        let taken = self.cpu() * 100.0;
-        self.settling = SETTLING;
-        self.own.clear();
+        self.begin_anew();
         Some(format!(
-            "the agent took {taken:.2}% of the CPUs, above its budget of {:.2}%: it records {}",
+            "the agent took {:.2}% of the CPUs, above its budget of {:.2}%: it records {}",
+            taken * 100.0,
             self.budget.cpu * 100.0,
             words(&self.rates())
         ))
     }
 
-    fn come_back(&mut self) -> String {
-        self.level -= 1;
+    fn come_back(&mut self, allowed: f64) -> String {
+        let taken = self.cpu();
+        let steps = if taken < allowed * MUCH_ROOM { LEAP } else { 1 };
+        self.level = self.level.saturating_sub(steps);
         if self.since_back > CALM_MOST {
             self.calm_needed = CALM;
         }
         (self.calm, self.since_back) = (Duration::ZERO, Duration::ZERO);
-        let taken = self.cpu() * 100.0;
-        self.own.clear();
+        self.begin_anew();
         format!(
-            "the agent took {taken:.2}% of the CPUs, and has room in its budget of {:.2}%: it records {}",
+            "the agent took {:.2}% of the CPUs, and has room in its budget of {:.2}%: it records {}",
+            taken * 100.0,
             self.budget.cpu * 100.0,
             words(&self.rates())
         )
+    }
+
+    /// What was taken so far says nothing of what will be.
+    fn begin_anew(&mut self) {
+        self.own.rest(SETTLING);
+        self.bpf.rest(SETTLING);
     }
 
     fn judge_memory(&mut self, reading: &Reading) -> Option<String> {

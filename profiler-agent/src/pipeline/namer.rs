@@ -174,7 +174,7 @@ impl Naming {
     /// those before it.
     fn name(&self, symbolizer: &mut Symbolizer, frames: Vec<Frame>, number: u64) {
         for frames in by_file(frames) {
-            let mut names = Names::new();
+            let mut names = Names::default();
             symbolizer.symbolize(&frames, &mut names);
             self.lock().names.add(names);
         }

@@ -120,10 +120,14 @@ impl Steering {
     pub(super) fn tick(&mut self, session: &mut Session) -> Vec<String> {
         let now = Instant::now();
         let mut notes = Vec::new();
-        if self.told.burst && self.bursts.on(now).is_none() {
-            tracing::info!("the burst is over");
-        }
+        let is_over = self.told.burst && self.bursts.on(now).is_none();
         let elapsed = now.duration_since(self.read_at);
+        if is_over {
+            tracing::info!("the burst is over");
+        } else if elapsed < EVERY {
+            // Nothing else changes what holds.
+            return notes;
+        }
         if elapsed >= EVERY {
             self.read_at = now;
             notes.extend(self.look(elapsed, session));

@@ -1,9 +1,10 @@
 //! One life of a process: from its fork to its end, or to the moment its number is given away. An
 //! `exec` is not a new life, but a new address space.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ahash::AHashMap;
 
 use super::address_space::{AddressSpace, Budget, Change};
 use super::backoff::Backoff;
@@ -82,7 +83,7 @@ pub(super) struct Life {
     space: Arc<AddressSpace>,
     /// Changes with the address space, and never returns to an older value in any process.
     version: u64,
-    threads: HashMap<u32, Labels>,
+    threads: AHashMap<u32, Labels>,
     cgroups: Vec<(u64, Arc<str>)>,
 }
 
@@ -102,7 +103,7 @@ impl Life {
             reread: seldom(),
             space: Arc::new(AddressSpace::new(budget.clone())),
             version,
-            threads: HashMap::new(),
+            threads: AHashMap::new(),
             cgroups: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::mem;
 
+use ahash::RandomState;
 use indexmap::{Equivalent, IndexMap};
 use profiler_common::walk::WalkEnd;
 
@@ -25,8 +26,8 @@ pub(super) struct Known {
 /// The stacks that are known.
 #[derive(Debug)]
 pub(super) struct Stacks {
-    young: IndexMap<Key, Known>,
-    old: IndexMap<Key, Known>,
+    young: IndexMap<Key, Known, RandomState>,
+    old: IndexMap<Key, Known, RandomState>,
     young_frames: usize,
     max_young_frames: usize,
 }
@@ -50,8 +51,8 @@ impl Stacks {
     /// None, and never more than `max_frames` frames.
     pub(super) fn new(max_frames: usize) -> Self {
         Self {
-            young: IndexMap::new(),
-            old: IndexMap::new(),
+            young: IndexMap::default(),
+            old: IndexMap::default(),
             young_frames: 0,
             max_young_frames: max_frames / 2,
         }

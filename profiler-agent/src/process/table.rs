@@ -3,7 +3,9 @@
 //! A process that ended is kept for a while, since stacks may arrive after the news of its end, and
 //! since its binaries stay open as long: the next process of the same program finds them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
+
+use ahash::AHashMap;
 
 use super::Config;
 use super::address_space::{Budget, Change};
@@ -17,7 +19,7 @@ use crate::model::space::Mapping;
 /// Processes by number.
 #[derive(Debug)]
 pub(super) struct Table {
-    lives: HashMap<u32, Life>,
+    lives: AHashMap<u32, Life>,
     /// Ends, oldest first: when to look whether the process can be forgotten, and which end it was.
     ends: VecDeque<End>,
     budget: Budget,
@@ -41,7 +43,7 @@ impl Table {
     /// No process.
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            lives: HashMap::new(),
+            lives: AHashMap::new(),
             ends: VecDeque::new(),
             budget: Budget::new(config.max_mappings, config.max_process_mappings),
             max_lives: config.max_processes.max(1),

@@ -6,9 +6,10 @@
 
 mod skipped;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use profiler_common::thread::{Skipped, THREAD_STATES, ThreadEntry, ThreadState};
 
 use self::skipped::{Counted, SkippedThreads};
@@ -67,7 +68,7 @@ struct Open {
 pub struct OffCpu {
     started_at_ns: u64,
     max_threads: usize,
-    open: HashMap<u32, Open>,
+    open: AHashMap<u32, Open>,
     skipped: SkippedThreads,
     losses: Losses,
 }
@@ -78,7 +79,7 @@ impl OffCpu {
         Self {
             started_at_ns,
             max_threads: MAX_THREADS,
-            open: HashMap::new(),
+            open: AHashMap::new(),
             skipped: SkippedThreads::new(MAX_THREADS),
             losses: Losses::default(),
         }
@@ -154,7 +155,7 @@ impl OffCpu {
         window: &mut Window,
     ) {
         // A map that changes while it is read may say a thread twice: the last word holds.
-        let entries: HashMap<u32, &ThreadEntry> =
+        let entries: AHashMap<u32, &ThreadEntry> =
             boundary.threads.iter().map(|(tid, entry)| (*tid, entry)).collect();
         self.count_open(boundary, &entries, window);
         for (tid, entry) in &entries {
@@ -221,7 +222,7 @@ impl OffCpu {
     fn count_open(
         &mut self,
         boundary: &Boundary<'_>,
-        entries: &HashMap<u32, &ThreadEntry>,
+        entries: &AHashMap<u32, &ThreadEntry>,
         window: &mut Window,
     ) {
         // In this order, so that equal recordings give equal profiles.

@@ -6,6 +6,7 @@
 //! - [`disk`]: the disk full, or without an answer.
 //! - [`calendar`]: the clock set, the host asleep.
 //! - [`scarce`]: no file descriptors, little memory.
+//! - [`budget`]: too small a budget.
 //! - [`keys`]: what keys of the configuration do.
 //! - [`mod@reload`] is about SIGHUP.
 //! - [`soak`]: a minute of all that comes and goes.
@@ -14,6 +15,7 @@
 //!
 //! docs/faults.md tells users what these tests show.
 
+mod budget;
 mod calendar;
 mod disk;
 mod ending;

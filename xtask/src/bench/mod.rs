@@ -8,11 +8,13 @@
 //! - [`start`]: from exec to the first sample.
 //! - [`tables`]: the unwind tables of the host, from a cold and from a warm start, and all maps.
 //! - [`host`]: the agent itself over a minute, and `perf record` over the same load.
+//! - [`run`][mod@run]: the agent as a service, in its steady state and under very many switches.
 //! - [`http`]: the endpoint of an agent that runs, under a load that does not wait for answers.
 
 mod host;
 mod http;
 mod observed;
+mod run;
 mod sampling;
 mod start;
 mod stats;
@@ -30,9 +32,10 @@ use crate::sh;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask bench                        everything, about 6 minutes
+  cargo xtask bench                        everything, about 20 minutes
   cargo xtask bench sampling switches      only what runs in the kernel
   cargo xtask bench host --seconds 20
+  cargo xtask bench run --seconds 60       the agent as a service, about 6 minutes
   cargo xtask bench http --socket /run/profiler-agent/agent.sock
 
 PROFILER_AGENT=FILE measures that binary instead of a fresh release build.";
@@ -47,7 +50,7 @@ pub struct Args {
     #[arg(value_enum)]
     cases: Vec<Case>,
 
-    /// How long the case `host` records, and `http` lets its agent fill its store.
+    /// How long the cases `host` and `run` measure, and `http` lets its agent fill its store.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 
@@ -68,6 +71,8 @@ enum Case {
     Tables,
     /// The agent's own CPU and memory, and a peer's.
     Host,
+    /// The agent as a service.
+    Run,
     /// The endpoint under load.
     Http,
 }
@@ -100,6 +105,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Case::Host) {
         host::measure(args.seconds)?;
+    }
+    if wanted(Case::Run) {
+        run::measure(args.seconds)?;
     }
     if wanted(Case::Http) {
         let fill = Duration::from_secs(args.seconds);

@@ -90,10 +90,13 @@ fn is_library(binary: &Binary) -> bool {
     name.ends_with(".so") || name.contains(".so.")
 }
 
-/// Real files in a stack, innermost first.
+/// Real files in a stack, innermost first; one that calls itself is named once for it.
 fn files<'a>(sample: &WindowSample<'a>) -> impl Iterator<Item = &'a Binary> + use<'a> {
-    sample.stack.iter().filter_map(|frame| match frame {
-        Frame::Native { binary, .. } if binary.kind != BinaryKind::Vdso => Some(binary.as_ref()),
+    let mut last = None;
+    sample.stack.iter().filter_map(move |frame| match frame {
+        Frame::Native { binary, .. } if binary.kind != BinaryKind::Vdso => {
+            (last.replace(binary.id) != Some(binary.id)).then_some(binary.as_ref())
+        }
         _ => None,
     })
 }

@@ -126,7 +126,7 @@ fn a_wall_profile_has_both_kinds_of_time_and_all_kinds_of_frames() {
         main.clone(),
         Frame::Marker(Marker::UserTruncated(WalkEnd::BrokenChain)),
     ]);
-    let mut names = Names::new();
+    let mut names = Names::default();
     names.insert(
         main.key(),
         Arc::from([
@@ -203,7 +203,7 @@ fn each_kind_of_event_has_its_types() {
         window([on_cpu(&a, &stack, 1), off_cpu(&a, &stack, ThreadState::Uninterruptible, 5)]);
     check(
         &window,
-        &Names::new(),
+        &Names::default(),
         &meta(EventChoice::OnCpu),
         expect![[r#"
         type samples/count
@@ -216,7 +216,7 @@ fn each_kind_of_event_has_its_types() {
     );
     check(
         &window,
-        &Names::new(),
+        &Names::default(),
         &meta(EventChoice::OffCpu),
         expect![[r#"
         type blocks/count
@@ -232,7 +232,7 @@ fn each_kind_of_event_has_its_types() {
 #[test]
 fn frames_that_say_the_same_share_a_location_and_samples_are_merged() {
     let a = thread(7, 7, "app");
-    let mut names = Names::new();
+    let mut names = Names::default();
     let addresses = [0xffff_ffff_8100_0010, 0xffff_ffff_8100_0020, 0xffff_ffff_8100_0030];
     for address in &addresses[..2] {
         names.insert(
@@ -264,7 +264,7 @@ fn a_file_without_segments_gives_its_offsets_as_such() {
     let window = window([on_cpu(&thread(7, 7, "app"), &Arc::from([native(&blob, 0x42)]), 1)]);
     check(
         &window,
-        &Names::new(),
+        &Names::default(),
         &meta(EventChoice::OnCpu),
         expect![[r#"
         type samples/count
@@ -284,7 +284,7 @@ fn kernel_places_do_not_tell_where_the_kernel_is() {
         let text = [0xffff_ffff_8100_1000, 0xffff_ffff_8180_0000].map(|a| a + slide);
         let addresses = text.into_iter().chain([0xffff_ffff_c001_0000]);
         let window = window(addresses.map(|a2| on_cpu(&a, &kernel_stack([a2]), 1)));
-        dump(&encode(&window, &Names::new(), &meta(EventChoice::OnCpu)))
+        dump(&encode(&window, &Names::default(), &meta(EventChoice::OnCpu)))
     };
     assert_eq!(dump_at(0), dump_at(14 << 21));
     assert!(dump_at(0).contains("[kernel+0x800000]"), "{}", dump_at(0));
@@ -295,7 +295,7 @@ fn kernel_places_do_not_tell_where_the_kernel_is() {
 fn an_empty_window_is_a_valid_profile() {
     check(
         &window([]),
-        &Names::new(),
+        &Names::default(),
         &meta(EventChoice::Wall),
         expect![[r#"
         type samples/count

@@ -67,7 +67,7 @@ fn recorded(number: u64, kind: EventChoice) -> Recorded {
 }
 
 fn names() -> Names {
-    let mut names = Names::new();
+    let mut names = Names::default();
     for file in [binary(0, "/bin/app"), binary(1, "/lib/libc.so.6")] {
         // Every third place has no name, every fourth one that is inlined.
         for n in (0..31).filter(|n| n % 3 > 0) {

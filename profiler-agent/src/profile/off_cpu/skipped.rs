@@ -4,9 +4,9 @@
 //! that ends in between counts what is carried so far, and remembers that it did: of what is sent later,
 //! only the rest is new.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use profiler_common::thread::{Skipped, THREAD_STATES, ThreadState};
 
 use crate::model::losses::Losses;
@@ -47,14 +47,14 @@ struct SkippedThread {
 /// All threads.
 #[derive(Debug)]
 pub(super) struct SkippedThreads {
-    threads: HashMap<Key, SkippedThread>,
+    threads: AHashMap<Key, SkippedThread>,
     max_threads: usize,
 }
 
 impl SkippedThreads {
     /// None; never more than so many.
     pub(super) fn new(max_threads: usize) -> Self {
-        Self { threads: HashMap::new(), max_threads }
+        Self { threads: AHashMap::new(), max_threads }
     }
 
     /// A thread has sent what it carried, and carries nothing now.

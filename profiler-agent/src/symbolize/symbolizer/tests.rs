@@ -38,7 +38,7 @@ fn cpp_functions_are_demangled_and_keep_their_symbol() {
                   { return x + 1; } }; } int main(int c, char **) { return ns::S<int>().f(c); }";
     let path = shop.build("g++", ("cpp.cc", source), &["-O1"]);
     let frames = frames_of(&binary(0, &path), &path, "_ZN2ns1SIiE1fEi");
-    let mut names = Names::new();
+    let mut names = Names::default();
     shop.symbolizer().symbolize(&frames, &mut names);
     let line = &names[&frames[0].key()][0];
     assert_eq!(&*line.function, "ns::S<int>::f(int)");
@@ -233,7 +233,7 @@ fn the_best_symbol_is_chosen() {
     let Frame::Native { offset, .. } = frames_of(&binary, &path, "main")[0] else { panic!() };
     let code =
         (offset..offset + 9).map(|offset| Frame::Native { binary: Arc::clone(&binary), offset });
-    let mut names = Names::new();
+    let mut names = Names::default();
     let frames: Vec<Frame> = code.collect();
     shop.symbolizer().symbolize(&frames, &mut names);
     let names: Vec<String> = frames.iter().map(|f| describe(&names[&f.key()])).collect();
@@ -273,7 +273,7 @@ fn generated_code_is_named_by_its_perf_map() {
     let file = Some(Arc::new(file));
     let map = Arc::new(JitMap { id: 7, pid: 1, file, path: PathBuf::from("/tmp/perf-1.map") });
     let frames = [0x1010, 0x2000].map(|address| Frame::Jit { map: Arc::clone(&map), address });
-    let mut names = Names::new();
+    let mut names = Names::default();
     Symbolizer::new(Config::default()).symbolize(&frames, &mut names);
     assert_eq!(describe(&names[&frames[0].key()]), "LazyCompile:~f /a.js:1");
     assert!(!names.contains_key(&frames[1].key()), "it may get a name later");
@@ -287,7 +287,7 @@ fn frames_without_code_and_known_frames_are_left_alone() {
         Frame::Kernel { address: 0 },
     ];
     let known: FrameNames = Arc::new([NamedLine { line: 42, ..NamedLine::default() }]);
-    let mut names = Names::from([(FrameKey::Kernel(0), Arc::clone(&known))]);
+    let mut names = Names::from_iter([(FrameKey::Kernel(0), Arc::clone(&known))]);
     Symbolizer::new(Config::default()).symbolize(&frames, &mut names);
     assert_eq!(names.into_iter().collect::<Vec<_>>(), [(FrameKey::Kernel(0), known)]);
 }

@@ -8,7 +8,7 @@ fn the_executable_of_the_hottest_process_comes_first() {
     let (cold, hot, helper) =
         (binary(2, "/bin/cold"), binary(4, "/opt/hot"), binary(3, "/opt/helper"));
     let first = |window: &Window, meta: &Meta| {
-        let profile = encode(window, &Names::new(), meta);
+        let profile = encode(window, &Names::default(), meta);
         assert_eq!(validate(&profile), Ok(()));
         profile.string_table[profile.mapping[0].filename as usize].clone()
     };

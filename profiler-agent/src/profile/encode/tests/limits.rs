@@ -17,7 +17,7 @@ fn numbers() -> impl FnMut(u64) -> u64 {
 fn deep_stacks_are_cut_at_the_root() {
     let deep = kernel_stack((0..1_500).map(|n| 0xffff_ffff_8100_0000 + n));
     let window = window([on_cpu(&thread(7, 7, "app"), &deep, 1)]);
-    let profile = encode(&window, &Names::new(), &meta(EventChoice::OnCpu));
+    let profile = encode(&window, &Names::default(), &meta(EventChoice::OnCpu));
     assert_eq!(validate(&profile), Ok(()));
     assert_eq!(profile.sample[0].location_id[..2], [1, 2]);
     assert_eq!(profile.sample[0].location_id.len(), MAX_DEPTH);
@@ -30,7 +30,7 @@ fn whatever_is_counted_comes_out_valid_and_in_full() {
     for round in 0..50 {
         let limit = 1 + number(60) as usize;
         let mut window = Window::new(Limits { stacks: limit, frames: 20 * limit, samples: limit });
-        let mut names = Names::new();
+        let mut names = Names::default();
         for _ in 0..200 {
             let frames = (0..number(12)).map(|_| {
                 let frame = match number(8) {

@@ -67,7 +67,7 @@ fn truncated_files_are_harmless() {
     let mut symbolizer = shop.symbolizer();
     for (id, len) in (1..).zip((0..contents.len()).step_by(97)) {
         let cut = with_contents(id, &original, &contents[..len]);
-        symbolizer.symbolize(&in_binary(&frames, &cut), &mut Names::new());
+        symbolizer.symbolize(&in_binary(&frames, &cut), &mut Names::default());
     }
 }
 
@@ -91,7 +91,7 @@ fn files_with_wrong_bytes_are_harmless() {
             bytes[place.start + random.below(place.len())] = random.below(256) as u8;
         }
         let broken = with_contents(id, &original, &bytes);
-        symbolizer.symbolize(&in_binary(&frames[..4], &broken), &mut Names::new());
+        symbolizer.symbolize(&in_binary(&frames[..4], &broken), &mut Names::default());
     }
     assert!(symbolizer.problems().len() <= 21);
 }
@@ -131,7 +131,7 @@ fn symbol_tables_of_wild_sizes_are_refused() {
         let mut bytes = contents.clone();
         bytes[header + 32..header + 40].copy_from_slice(&size.to_le_bytes());
         let wild = with_contents(id, &original, &bytes);
-        shop.symbolizer().symbolize(&in_binary(&frames, &wild), &mut Names::new());
+        shop.symbolizer().symbolize(&in_binary(&frames, &wild), &mut Names::default());
     }
 }
 

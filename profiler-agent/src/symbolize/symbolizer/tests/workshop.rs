@@ -90,7 +90,7 @@ pub fn frames_of(binary: &Arc<Binary>, path: &Path, function: &str) -> Vec<Frame
 
 /// The names of all frames, without their repetitions: `function (file:line) < caller …`.
 pub fn named(symbolizer: &mut Symbolizer, frames: &[Frame]) -> Vec<String> {
-    let mut names = Names::new();
+    let mut names = Names::default();
     symbolizer.symbolize(frames, &mut names);
     let mut all: Vec<String> = frames.iter().map(|f| describe(&names[&f.key()])).collect();
     all.dedup();
