@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use profiler_agent::export::{SinkKind, Tls};
+use profiler_agent::export::{Remote, SinkKind, Tls};
 use profiler_tests::backends::parca::Parca;
 use profiler_tests::backends::proxy::TlsFront;
 use rcgen::{
@@ -68,6 +68,44 @@ fn write_client(place: &Path, authority: &Authority) {
     std::fs::write(place.join("cert.pem"), certificate.pem()).unwrap();
 }
 
+/// A place with the authority's certificate, and what a sink behind this front says of TLS.
+fn tls(place: &Path, front: &TlsFront) -> Remote {
+    let file = |name: &str| Some(place.join(name));
+    let mut remote = remote("");
+    remote.url = format!("https://localhost:{}", front.address.port());
+    remote.tls = Tls {
+        ca: file("ca.pem"),
+        cert: file("cert.pem"),
+        key: file("key.pem"),
+        server_name: Some("backend.example".to_owned()),
+    };
+    remote
+}
+
+/// Windows wait while the server's certificate has expired, and are shipped soon after it was renewed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_server_that_expired_costs_no_window() {
+    let place = tempfile::tempdir().unwrap();
+    let ours = authority();
+    std::fs::write(place.path().join("ca.pem"), ours.pem()).unwrap();
+    write_client(place.path(), &ours);
+    let backend = Parca::start().await.unwrap();
+    let front = TlsFront::start(backend.address, server(&ours, true)).await.unwrap();
+    let rig = Rig::start(SinkKind::Parca(tls(place.path(), &front)));
+    // Long enough for the pauses between tries to be as long as they get in such a time.
+    for number in 0..4 {
+        rig.put(number, &small(number));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let error = rig.status().last_error.unwrap_or_default().to_lowercase();
+    assert!(error.contains("expired") && backend.ledger.is_empty(), "{error}");
+    front.set(server(&ours, false));
+    let took = rig.until_settled().await;
+    println!("well {took:?} after the certificate was renewed");
+    assert_eq!((rig.status().shipped, rig.status().refused), (4, 0));
+    assert!(took <= Duration::from_secs(5), "{took:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_checked_and_read_again_when_they_change() {
     let place = tempfile::tempdir().unwrap();
@@ -76,16 +114,8 @@ async fn certificates_are_checked_and_read_again_when_they_change() {
     write_client(place.path(), &other);
     let backend = Parca::start().await.unwrap();
     let front = TlsFront::start(backend.address, server(&ours, true)).await.unwrap();
-    let mut remote = remote("");
-    remote.url = format!("https://localhost:{}", front.address.port());
     let file = |name: &str| Some(place.path().join(name));
-    remote.tls = Tls {
-        ca: file("ca.pem"),
-        cert: file("cert.pem"),
-        key: file("key.pem"),
-        server_name: Some("backend.example".to_owned()),
-    };
-    let rig = Rig::start(SinkKind::Parca(remote));
+    let rig = Rig::start(SinkKind::Parca(tls(place.path(), &front)));
 
     // The certificate of the server has expired.
     rig.put(0, &small(0));
@@ -110,7 +140,7 @@ async fn certificates_are_checked_and_read_again_when_they_change() {
     // An authority that we do not know.
     front.set(server(&other, false));
     let stranger = Rig::start(SinkKind::Parca({
-        let mut remote = super::rig::remote("");
+        let mut remote = remote("");
         remote.url = format!("https://localhost:{}", front.address.port());
         remote.tls = Tls {
             ca: file("ca.pem"),

@@ -19,7 +19,8 @@ pub fn prefer_small() {
     }
 }
 
-/// Gives all free memory back to the system: after work that took much, and is not done often.
+/// Gives all free memory back to the system, also what lies between blocks in use: after work that took much,
+/// and is not done often. It walks through what is free, and the next one to need it gets it page by page.
 pub fn give_back() {
     // SAFETY: it takes the allocator's own locks, so it may be called at any time.
     unsafe {

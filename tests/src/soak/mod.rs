@@ -34,6 +34,8 @@ pub struct Plan {
     pub every: Duration,
     /// Length of a window.
     pub window: Duration,
+    /// What else the agent is told: `KEY=VALUE`.
+    pub settings: &'static [&'static str],
 }
 
 /// What came of it.
@@ -114,7 +116,7 @@ fn start(room: &Room, plan: &Plan, server: &Parca) -> Result<Daemon> {
     ))?;
     let length = format!("window.length={}s", plan.window.as_secs());
     let flags = [length.as_str(), "store.size=16 MiB", "sinks.windows.files=20"];
-    let flags = flags.iter().flat_map(|flag| ["--set", flag]);
+    let flags = flags.iter().chain(plan.settings).flat_map(|flag| ["--set", flag]);
     room.start(&flags.chain(["--log-level", "info"]).collect::<Vec<_>>())
 }
 

@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         length: Duration::from_secs(args.minutes * 60),
         every: EVERY,
         window: Duration::from_secs(args.window),
+        settings: &[],
     };
     println!("{} minutes of processes, binaries, containers and threads", args.minutes);
     let mut told = 0;
