@@ -4,6 +4,7 @@
 //! shared. Quote ratios of one run, not nanoseconds of two.
 //!
 //! - [`sampling`]: a sample in BPF, by depth of the stack, with cold caches, and in a loop of gcc.
+//! - [`walk`]: the same beside another build of the agent, both attached at once.
 //! - [`switches`]: a context switch in BPF, filtered and kept.
 //! - [`start`]: from exec to the first sample.
 //! - [`tables`]: the unwind tables of the host, from a cold and from a warm start, and all maps.
@@ -20,6 +21,7 @@ mod start;
 mod stats;
 mod switches;
 mod tables;
+mod walk;
 
 use std::time::Duration;
 
@@ -36,7 +38,11 @@ Examples:
   cargo xtask bench sampling switches      only what runs in the kernel
   cargo xtask bench host --seconds 20
   cargo xtask bench run --seconds 60       the agent as a service, about 6 minutes
+  cargo xtask bench walk --against FILE    a change of the walker, held against the agent before it
   cargo xtask bench http --socket /run/profiler-agent/agent.sock
+
+`walk` attaches two agents to the same load at once and tells the ratio: on a shared machine nothing else
+says whether a change of a few per cent is one. What it measures runs in the kernel, so a debug build does.
 
 PROFILER_AGENT=FILE measures that binary instead of a fresh release build.";
 
@@ -49,6 +55,10 @@ pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
     cases: Vec<Case>,
+
+    /// For the case `walk`: the binary of the agent that this one is held against.
+    #[arg(long, value_name = "FILE")]
+    against: Option<std::path::PathBuf>,
 
     /// How long the cases `host` and `run` measure, and `http` lets its agent fill its store.
     #[arg(long, default_value_t = 60)]
@@ -63,6 +73,8 @@ pub struct Args {
 enum Case {
     /// A sample in BPF, by depth.
     Sampling,
+    /// A sample in BPF, beside that of the agent which `--against` names; only on request.
+    Walk,
     /// A context switch in BPF.
     Switches,
     /// From exec to the first sample.
@@ -87,12 +99,19 @@ pub fn run(args: &Args) -> Result<()> {
         Need { program: "bpftool", package: "bpftool" },
         Need { program: "perf", package: "linux-perf" },
     ])?;
+    let against = args.against.as_deref();
+    if args.cases.contains(&Case::Walk) != against.is_some() {
+        bail!("`walk` needs --against FILE, and nothing else takes it");
+    }
     build_agent()?;
     warn_of_company()?;
     let _counting = stats::count()?;
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
     if wanted(Case::Sampling) {
         sampling::measure()?;
+    }
+    if let Some(other) = against {
+        walk::measure(other)?;
     }
     if wanted(Case::Switches) {
         switches::measure()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,10 +49,14 @@ impl Recorded {
 impl Observed {
     /// Starts a recording into a profile with these flags.
     pub fn start(args: &[&str]) -> Result<Self> {
+        Self::start_of(&binary(), args)
+    }
+
+    /// The same of another binary.
+    pub fn start_of(binary: &Path, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let binary = binary();
         let started = Instant::now();
-        let child = Command::new(&binary)
+        let child = Command::new(binary)
             .args(["record", "--output"])
             .arg(directory.path().join("bench.pb.gz"))
             .args(args)
@@ -75,10 +79,15 @@ impl Observed {
 
     /// Waits until one of its programs has run.
     pub fn wait_for_first_run(&self) -> Result<()> {
-        wait::until("the first run of a program", Duration::from_secs(20), || {
+        self.wait_for_runs(1)
+    }
+
+    /// Waits until one of its programs has run so often.
+    pub fn wait_for_runs(&self, count: u64) -> Result<()> {
+        wait::until("runs of a program", Duration::from_secs(20), || {
             // It may hold no descriptor yet.
             let programs = self.programs().unwrap_or_default();
-            Ok(programs.values().any(|runs| runs.count > 0).then_some(()))
+            Ok(programs.values().any(|runs| runs.count >= count).then_some(()))
         })
     }
 

@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(5);
 const DEPTHS: &[usize] = &[8, 58, 110, 400];
 
 /// The program that takes samples.
-const SAMPLER: &str = "on_cpu";
+pub const SAMPLER: &str = "on_cpu";
 const SAMPLES: &str = "samples";
 
 /// What one load costs.
@@ -70,7 +70,7 @@ fn by_depth(built: Workload) -> Result<()> {
 }
 
 /// A workload on each CPU.
-fn everywhere(workload: &Workload, args: &[&str]) -> Result<Vec<Program>> {
+pub fn everywhere(workload: &Workload, args: &[&str]) -> Result<Vec<Program>> {
     let cpus = std::thread::available_parallelism()?.get();
     (0..cpus).map(|_| Program::start(workload, args)).collect()
 }
@@ -114,13 +114,14 @@ impl Point {
 }
 
 /// A shell on each CPU that compiles a small file again and again.
-struct GccLoop {
+pub struct GccLoop {
     shells: Vec<Child>,
     directory: tempfile::TempDir,
 }
 
 impl GccLoop {
-    fn start() -> Result<Self> {
+    /// Starts it; it ends when this is dropped.
+    pub fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let source = repository().join("tests/workloads").join(workload::BLOCKER.source);
         let mut started = Self { shells: Vec::new(), directory };

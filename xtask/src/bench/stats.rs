@@ -93,7 +93,7 @@ impl Singles {
 /// Tells single runs of a process's program of this name for a while. Two that ended between the same
 /// two readings are left out.
 pub fn single_runs(pid: u32, wanted: &str, time: Duration) -> Result<Singles> {
-    let counts = counts_of(pid, wanted)?;
+    let counts = Counts::of(pid, wanted)?;
     // Every CPU is busy, and who waits for one reads too late.
     renice("-20")?;
     let singles = tell_apart(&counts, time);
@@ -101,13 +101,13 @@ pub fn single_runs(pid: u32, wanted: &str, time: Duration) -> Result<Singles> {
     singles
 }
 
-fn tell_apart(counts: &File, time: Duration) -> Result<Singles> {
+fn tell_apart(counts: &Counts, time: Duration) -> Result<Singles> {
     let begun = Instant::now();
     let mut singles = Singles::default();
-    let mut before = read(counts)?;
+    let mut before = counts.read()?;
     while begun.elapsed() < time {
         std::thread::sleep(PAUSE);
-        let now = read(counts)?;
+        let now = counts.read()?;
         let new = now.since(before);
         before = now;
         singles.all += new.count;
@@ -126,22 +126,28 @@ fn renice(nice: &str) -> Result<()> {
 }
 
 /// What tells of a program's runs, to be read again and again.
-fn counts_of(pid: u32, wanted: &str) -> Result<File> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        let path = entry?.path();
-        let Ok(info) = fs::read_to_string(&path) else { continue };
-        if told(&info).and_then(|(id, _)| name(id)).as_deref() == Some(wanted) {
-            return Ok(File::open(path)?);
-        }
-    }
-    anyhow::bail!("process {pid} holds no program {wanted}")
-}
+pub struct Counts(File);
 
-fn read(counts: &File) -> Result<Runs> {
-    let mut buffer = [0; 1024];
-    let length = counts.read_at(&mut buffer, 0)?;
-    let info = str::from_utf8(buffer.get(..length).unwrap_or_default())?;
-    told(info).map(|(_, runs)| runs).context("the kernel tells no runs of the program")
+impl Counts {
+    /// Of a process's program of this name.
+    pub fn of(pid: u32, wanted: &str) -> Result<Self> {
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+            let path = entry?.path();
+            let Ok(info) = fs::read_to_string(&path) else { continue };
+            if told(&info).and_then(|(id, _)| name(id)).as_deref() == Some(wanted) {
+                return Ok(Self(File::open(path)?));
+            }
+        }
+        anyhow::bail!("process {pid} holds no program {wanted}")
+    }
+
+    /// The runs up to now.
+    pub fn read(&self) -> Result<Runs> {
+        let mut buffer = [0; 1024];
+        let length = self.0.read_at(&mut buffer, 0)?;
+        let info = str::from_utf8(buffer.get(..length).unwrap_or_default())?;
+        told(info).map(|(_, runs)| runs).context("the kernel tells no runs of the program")
+    }
 }
 
 /// The name of a program; `None` when it has gone, as those that only probed the kernel do.
