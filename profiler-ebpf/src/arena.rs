@@ -7,8 +7,21 @@ use crate::{
     opaque::{Unknown, at_most, load, mask},
 };
 
-/// All regions, and a word through which values pass that the verifier is to forget.
-pub struct Tables<'a>(pub &'a mut Unknown);
+/// All regions, and words through which values pass that the verifier is to forget.
+pub struct Tables<'a> {
+    /// Those words.
+    pub unknown: &'a mut Unknown,
+    /// Where the region with the table of the code is that the walk is in.
+    pub table: &'a mut *const u8,
+}
+
+/// Where a region is.
+#[inline(always)]
+pub fn region(number: u32) -> Option<*const u8> {
+    // A local: LLVM would merge a constant with a global of equal value, which the loader may change.
+    let key = 0u32;
+    Some(ARENA.get_value_ptr_mut(number, &key)?.cast_const().cast())
+}
 
 impl Arena for Tables<'_> {
     type Region<'a>
@@ -18,15 +31,25 @@ impl Arena for Tables<'_> {
 
     #[inline(always)]
     fn region(&mut self, number: u32) -> Option<Bytes<'_>> {
-        // A local: LLVM would merge a constant with a global of equal value, which the loader may change.
-        let key = 0u32;
-        let base = ARENA.get_value_ptr_mut(number, &key)?;
-        Some(Bytes { base: base.cast_const().cast(), answer: self.0 })
+        Some(Bytes { base: region(number)?, answer: self.unknown })
+    }
+
+    /// Remembered: to find it takes 25 instructions, of some 200 of a frame.
+    #[inline(always)]
+    fn enter(&mut self, number: u32) -> bool {
+        let Some(base) = region(number) else { return false };
+        *self.table = base;
+        true
+    }
+
+    #[inline(always)]
+    fn entered(&mut self, _number: u32) -> Option<Bytes<'_>> {
+        Some(Bytes { base: *self.table, answer: self.unknown })
     }
 
     #[inline(always)]
     fn forget(&mut self, value: u64) -> u64 {
-        self.0.pass(value)
+        self.unknown.pass_slowly(value)
     }
 }
 

@@ -60,37 +60,55 @@ pub fn clear<const N: usize>(words: *mut [u64; N]) {
     }
 }
 
-/// A word of a map value that the verifier knows nothing of, whatever was written: the compiler keeps
-/// no copy in a register, where its value would be followed on every path.
-#[repr(transparent)]
-pub struct Unknown(u64);
+/// Words of a map value that the verifier knows nothing of.
+#[repr(C)]
+pub struct Unknown {
+    /// 0, which nobody ever changes; but the verifier does not know.
+    zero: u64,
+    /// What a helper wrote.
+    word: u64,
+}
 
 impl Unknown {
-    /// Reads it.
+    /// The value, of which the verifier knows nothing any more: 0 was added, that could be any number. So a
+    /// value is on its way for one cycle; through memory it would be for five.
     #[inline(always)]
-    pub fn get(&self) -> u64 {
+    pub fn pass(&self, value: u64) -> u64 {
+        let mut value = value;
         // SAFETY: a reference.
-        unsafe { (&raw const self.0).read_volatile() }
+        let zero = unsafe { (&raw const self.zero).read_volatile() };
+        // SAFETY: arithmetic on a register. The compiler must not see it, or it would take it out of a
+        // difference of two that passed.
+        unsafe {
+            core::arch::asm!(
+                "{0} += {1}",
+                inout(reg) value, in(reg) zero,
+                options(pure, nomem, nostack)
+            );
+        }
+        value
     }
 
-    /// Writes it and reads it: what the verifier knew of it is forgotten.
+    /// The same through memory, for what nothing waits for: it takes five cycles, but what the verifier finds
+    /// out of the value later, it does not trace back to how the value was made.
     #[inline(always)]
-    pub fn pass(&mut self, value: u64) -> u64 {
-        self.set(value);
+    pub fn pass_slowly(&mut self, value: u64) -> u64 {
+        // SAFETY: a reference.
+        unsafe { (&raw mut self.word).write_volatile(value) }
         self.get()
     }
 
-    /// Where it is, for a helper to write to.
+    /// Where a helper may write a word.
     #[inline(always)]
     pub fn place(&mut self) -> *mut u64 {
-        &raw mut self.0
+        &raw mut self.word
     }
 
-    /// Writes it.
+    /// The word that it wrote.
     #[inline(always)]
-    pub fn set(&mut self, value: u64) {
+    pub fn get(&self) -> u64 {
         // SAFETY: a reference.
-        unsafe { (&raw mut self.0).write_volatile(value) }
+        unsafe { (&raw const self.word).read_volatile() }
     }
 }
 

@@ -12,6 +12,7 @@ use profiler_common::{
 };
 
 use crate::{
+    arena,
     maps::{self, Owner, PROCESSES, Scratch},
     opaque::{clear, mask, masked},
     record,
@@ -83,19 +84,33 @@ impl Walk {
         put(&mut stored.end, self.end);
     }
 
-    /// Takes what differs between the ways to a frame through memory: the verifier then follows only one
-    /// of them from here on.
+    /// Puts it into the scratch, to go on there. Its list stays the same, and its code mostly, which began at
+    /// `code` when it was taken out.
+    #[inline(always)]
+    fn store(&self, scratch: &mut Scratch, code: u64) {
+        self.store_end(scratch);
+        let (ours, stored) = (&self.position, &mut scratch.walk.position);
+        put(&mut stored.stacks, ours.stacks);
+        put(&mut stored.guessed, ours.guessed);
+        put(&mut scratch.walk.window, self.window);
+        if ours.code.start != code {
+            put(&mut stored.code.start, ours.code.start);
+            put(&mut stored.code.len, ours.code.len);
+            put(&mut stored.code.delta, ours.code.delta);
+            put(&mut stored.code.region, ours.code.region);
+            put(&mut stored.code.table, ours.code.table);
+            put(&mut stored.code.rules, ours.code.rules);
+            put(&mut stored.code.kind, ours.code.kind);
+        }
+    }
+
+    /// Takes what differs between the ways to a frame, and was not passed on by them, through memory: the
+    /// verifier then follows only one of them from here on. Nothing waits for these.
     #[inline(always)]
     fn settle(&mut self, scratch: &mut Scratch) {
-        let (ours, passing) = (&mut self.position, &mut scratch.walk.position);
-        pass(&mut ours.at.pc, &mut passing.at.pc);
-        pass(&mut ours.at.sp, &mut passing.at.sp);
-        pass(&mut ours.at.fp, &mut passing.at.fp);
-        pass(&mut ours.at.lr, &mut passing.at.lr);
-        pass(&mut ours.at.kept, &mut passing.at.kept);
-        pass(&mut ours.stacks, &mut passing.stacks);
-        pass(&mut ours.guessed, &mut passing.guessed);
-        pass(&mut self.window, &mut scratch.walk.window);
+        let (ours, passing) = (&mut self.position.at, &mut scratch.walk.position.at);
+        pass(&mut ours.lr, &mut passing.lr);
+        pass(&mut ours.kept, &mut passing.kept);
     }
 
     #[inline(always)]
@@ -133,9 +148,14 @@ pub fn record_frame(walk: &mut Walk, scratch: &mut Scratch) {
 ///
 /// The place where the kind of step is picked: all code is native so far.
 #[inline(always)]
-fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
+fn one<M: Memory>(
+    walk: &mut Walk,
+    table: &mut *const u8,
+    scratch: &mut Scratch,
+    memory: &M,
+) -> bool {
     record_frame(walk, scratch);
-    match native::step(walk, scratch, memory) {
+    match native::step(walk, table, scratch, memory) {
         Ok(()) => false,
         Err(end) => walk.end(end),
     }
@@ -144,16 +164,32 @@ fn one<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
 /// Written out: the verifier would go through each iteration of a loop with all that it knows.
 #[inline(always)]
 fn several<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
-    one(walk, scratch, memory)
-        || next(walk, scratch, memory)
-        || next(walk, scratch, memory)
-        || next(walk, scratch, memory)
+    let Some(mut table) = arena::region(walk.position.code.region) else {
+        return nowhere(walk, scratch);
+    };
+    let table = &mut table;
+    one(walk, table, scratch, memory)
+        || next(walk, table, scratch, memory)
+        || next(walk, table, scratch, memory)
+        || next(walk, table, scratch, memory)
 }
 
 #[inline(always)]
-fn next<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
+fn next<M: Memory>(
+    walk: &mut Walk,
+    table: &mut *const u8,
+    scratch: &mut Scratch,
+    memory: &M,
+) -> bool {
     walk.settle(scratch);
-    one(walk, scratch, memory)
+    one(walk, table, scratch, memory)
+}
+
+/// Ends a walk without tables: there are none yet, or the one that was there is gone.
+#[inline(always)]
+fn nowhere(walk: &mut Walk, scratch: &mut Scratch) -> bool {
+    record_frame(walk, scratch);
+    walk.end(WalkEnd::NotReady)
 }
 
 /// The body of the continuation programs.
@@ -161,9 +197,10 @@ fn next<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
 pub fn tail<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, owner: Owner) {
     let Some(scratch) = maps::scratch(owner) else { return };
     let mut walk = scratch.walk;
+    let code = walk.position.code.start;
     if !several(&mut walk, scratch, &Current) {
         walk.end(WalkEnd::DepthLimit);
-        scratch.walk = walk;
+        walk.store(scratch, code);
         let next = if walk.frames < USER_FRAMES_BASE { maps::TAIL } else { maps::DEEP };
         if next == maps::TAIL || settings::max_user_frames() > USER_FRAMES_BASE {
             // SAFETY: the programs of an array take this context; nothing is left to drop.
@@ -204,8 +241,12 @@ unsafe extern "C" fn switch_step(_: u32, _: *mut c_void) -> i64 {
 pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let Some(scratch) = maps::scratch(owner) else { return 1 };
     let mut walk = scratch.walk;
-    let ended = one(&mut walk, scratch, memory);
-    scratch.walk = walk;
+    let code = walk.position.code.start;
+    let ended = match arena::region(walk.position.code.region) {
+        Some(mut table) => one(&mut walk, &mut table, scratch, memory),
+        None => nowhere(&mut walk, scratch),
+    };
+    walk.store(scratch, code);
     // Newer verifiers want to know that it is 0 or 1.
     mask::<1>(ended.into()) as i64
 }

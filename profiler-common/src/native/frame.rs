@@ -10,41 +10,38 @@ use crate::walk::WalkEnd;
 /// A frame is no larger, in bytes: what lies further away is another stack, or no frame.
 pub const MAX_FRAME: u64 = 64 << 20;
 
-/// A frame that was found.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// The canonical frame address.
-    pub cfa: u64,
-    /// The return address, where a register holds it; else 0.
-    pub returns_to: u64,
-}
-
-/// Finds the frame of a function that runs, or called another, by the rule for its place.
+/// Finds the canonical address of the frame of a function that runs, or called another, by the rule for its
+/// place. Where the return address is in a register of its own, it is put in the place of the link register.
 #[inline(always)]
 pub fn find<S: Stack>(
     rule: Rule,
-    at: &Registers,
+    at: &mut Registers,
     stack: &mut S,
     is_arm: bool,
-) -> Result<Frame, Stop> {
+) -> Result<u64, Stop> {
     let by_fp = rule.cfa() == Cfa::Fp.raw();
-    let frame = if rule.cfa() == Cfa::Sp.raw() {
-        Frame { cfa: at.sp.wrapping_add(rule.offset()), returns_to: 0 }
+    let cfa = if rule.cfa() == Cfa::Sp.raw() {
+        at.sp.wrapping_add(rule.offset())
     } else if by_fp {
-        Frame { cfa: at.fp.wrapping_add(rule.offset()), returns_to: 0 }
+        at.fp.wrapping_add(rule.offset())
     } else {
         rare(rule, at, stack, is_arm)?
     };
-    if frame.cfa.wrapping_sub(at.sp) >= MAX_FRAME || frame.cfa & 7 != 0 {
+    if cfa.wrapping_sub(at.sp) >= MAX_FRAME || cfa & 7 != 0 {
         // A frame pointer may lead to another stack: Go's, from the one that C runs on.
         return Err(if by_fp { Stop::NoRule } else { Stop::End(WalkEnd::BadRow) });
     }
-    Ok(frame)
+    Ok(cfa)
 }
 
 /// The frame of code that has it neither by its stack pointer nor by its frame pointer.
 #[inline(always)]
-fn rare<S: Stack>(rule: Rule, at: &Registers, stack: &mut S, is_arm: bool) -> Result<Frame, Stop> {
+fn rare<S: Stack>(
+    rule: Rule,
+    at: &mut Registers,
+    stack: &mut S,
+    is_arm: bool,
+) -> Result<u64, Stop> {
     let kind = rule.cfa();
     let near = at.sp.wrapping_add(rule.offset());
     if kind == Cfa::End.raw() {
@@ -52,10 +49,10 @@ fn rare<S: Stack>(rule: Rule, at: &Registers, stack: &mut S, is_arm: bool) -> Re
     }
     if kind == Cfa::Plt.raw() {
         let pushed = if at.pc & 15 >= rule.extra() { 8 } else { 0 };
-        return Ok(Frame { cfa: near.wrapping_add(pushed), returns_to: 0 });
+        return Ok(near.wrapping_add(pushed));
     }
     if kind == Cfa::SpBytes.raw() {
-        return Ok(Frame { cfa: at.sp.wrapping_add(rule.bytes()), returns_to: 0 });
+        return Ok(at.sp.wrapping_add(rule.bytes()));
     }
     let mut value = 0;
     if kind == Cfa::Register.raw()
@@ -70,15 +67,17 @@ fn rare<S: Stack>(rule: Rule, at: &Registers, stack: &mut S, is_arm: bool) -> Re
             Err(stop) => return Err(stop),
         };
         if kind == Cfa::Register.raw() {
-            return Ok(Frame { cfa: value.wrapping_add(rule.offset()), returns_to: 0 });
+            return Ok(value.wrapping_add(rule.offset()));
         }
         if kind != Cfa::SpIndexLoad.raw() {
             // A new thread begins where the system call returned 0; and code is not at 0.
             if value == 0 {
                 return Err(Stop::End(WalkEnd::Complete));
             }
-            let returns_to = if kind == Cfa::Clone.raw() { 0 } else { value };
-            return Ok(Frame { cfa: near, returns_to });
+            if kind == Cfa::SpReturnRegister.raw() {
+                at.lr = value;
+            }
+            return Ok(near);
         }
     }
     let (place, addend) = if kind == Cfa::SpIndexLoad.raw() {
@@ -91,7 +90,7 @@ fn rare<S: Stack>(rule: Rule, at: &Registers, stack: &mut S, is_arm: bool) -> Re
         return Err(Stop::NoRule);
     };
     let word = stack.word(place).ok_or(Stop::End(WalkEnd::Unreadable))?;
-    Ok(Frame { cfa: word.wrapping_add(addend), returns_to: 0 })
+    Ok(word.wrapping_add(addend))
 }
 
 /// DWARF number of rbx.

@@ -107,26 +107,19 @@ fn rows_up_to<R: Region>(region: &mut R, places: u32, rows: u32, place: u32) -> 
     // All rows before the group of 8 in which the answer lies.
     let mut before = 0;
     if rows > 8 {
-        let mut step = GROUP_STEPS;
-        while step > 0 {
-            step -= 1;
-            let next = before + (8 << step);
-            // Past the last row it reads what is not a place, and does not count.
-            let byte = region.u8(places.wrapping_add(next)) as u32;
-            before += (is_less(next, rows) & is_less(byte, place + 1)) << (3 + step);
+        let mut step = 8 << GROUP_STEPS;
+        while step > 8 {
+            step >>= 1;
+            let next = before + step;
+            // Past the last row it reads what is not a place, and is not asked. A branch, which the processor
+            // foresees: without one, each read would wait for the one before.
+            let reaches = next < rows && region.u8(places.wrapping_add(next)) <= place.into();
+            before = region.forget(if reaches { next } else { before });
         }
-        before = region.forget(before);
     }
     let left = rows - before;
     let left = if left > 8 { 8 } else { left };
     before + bytes_up_to(region.word(places.wrapping_add(before)), left, place)
-}
-
-/// 1 where `a` is less than `b`, 0 where not; both below 2^31. Without a branch, of which the verifier would
-/// follow both ways; so it does for a mask of all bits or none.
-#[inline(always)]
-const fn is_less(a: u32, b: u32) -> u32 {
-    a.wrapping_sub(b) >> 31
 }
 
 /// How many of the first `count` bytes of a word, 0 to 8, are not above `place`; the bytes ascend.

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::frame::{self, Frame};
+use super::frame;
 use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 use crate::walk::WalkEnd;
 
@@ -67,6 +67,10 @@ pub trait Stack {
     fn forget(&mut self, value: u64) -> u64 {
         value
     }
+    /// The same of a value that nothing waits for.
+    fn forget_slowly(&mut self, value: u64) -> u64 {
+        value
+    }
     /// Whether a call stands before this place in the code; `None` where the code is not at hand.
     fn follows_call(&mut self, return_address: u64) -> Option<bool>;
     /// A register that the kernel keeps of the thread, by its byte offset in `struct pt_regs` or, on arm64,
@@ -96,24 +100,22 @@ pub fn step<S: Stack>(
     if rule.cfa() == Cfa::Signal.raw() {
         return interrupted(rule, at, stack, is_arm).map_err(Stop::End);
     }
-    let frame = frame::find(rule, at, stack, is_arm)?;
-    caller(rule, frame, at, at.sp, stack, is_arm).map_err(Stop::End)
+    let cfa = frame::find(rule, at, stack, is_arm)?;
+    caller(rule, cfa, at, stack, is_arm).map_err(Stop::End)
 }
 
-/// Moves `at` from the function whose frame was found to the one that called it. Nothing below `floor` is read.
+/// Moves `at` from the function whose frame was found, at `cfa`, to the one that called it. Nothing below its
+/// stack pointer is read.
 #[inline(always)]
 pub fn caller<S: Stack>(
     rule: Rule,
-    frame: Frame,
+    cfa: u64,
     at: &mut Registers,
-    floor: u64,
     stack: &mut S,
     is_arm: bool,
 ) -> Result<(), WalkEnd> {
-    let cfa = frame.cfa;
-    let pc = if rule.cfa() == Cfa::SpReturnRegister.raw() {
-        frame.returns_to
-    } else if is_arm && rule.return_address() == ReturnAddress::LinkRegister.raw() {
+    let in_register = rule.return_address() == ReturnAddress::LinkRegister.raw() && is_arm;
+    let pc = if in_register || rule.cfa() == Cfa::SpReturnRegister.raw() {
         if at.lr == 0 {
             return Err(WalkEnd::BadRow);
         }
@@ -122,7 +124,7 @@ pub fn caller<S: Stack>(
         let by_fp = rule.return_address() == ReturnAddress::AtFramePointer.raw();
         let from = if by_fp { cfa.wrapping_add(rule.frame_pointer_offset()) } else { cfa };
         let place = from.wrapping_add(rule.return_address_offset());
-        stack.next(floor, place).ok_or(WalkEnd::Unreadable)?
+        stack.next(at.sp, place).ok_or(WalkEnd::Unreadable)?
     };
     let pc = if is_arm { without_signature(pc) } else { pc };
     if pc == 0 {
@@ -138,7 +140,7 @@ pub fn caller<S: Stack>(
         let saved = from.wrapping_add(rule.frame_pointer_offset());
         fp = stack.word(saved).ok_or(WalkEnd::Unreadable)?;
     } else if rule.frame_pointer() != FramePointer::Same.raw() {
-        fp = UNKNOWN;
+        fp = stack.forget(UNKNOWN);
     }
     let lr = if is_arm { 0 } else { rbx_of_caller(rule, at.lr, cfa) };
     *at = Registers { pc, sp: cfa, fp, lr, kept: CALLER };

@@ -1,6 +1,6 @@
 //! One step of a walk: by unwind rows, and by frame pointer where there are none.
 
-use super::frame::{self, Frame, MAX_FRAME};
+use super::frame::{self, MAX_FRAME};
 use super::lookup::{self, Region};
 use super::rule::{Cfa, FramePointer, ReturnAddress, Rule};
 use super::step::{self, Registers, Stack, Stop};
@@ -18,6 +18,14 @@ pub trait Arena {
         Self: 'a;
     /// The region of this number.
     fn region(&mut self, number: u32) -> Option<Self::Region<'_>>;
+    /// Looks for the region with the table of code that the walk comes to; false where there is none.
+    fn enter(&mut self, number: u32) -> bool {
+        self.region(number).is_some()
+    }
+    /// The region that was entered last: of this number.
+    fn entered(&mut self, number: u32) -> Option<Self::Region<'_>> {
+        self.region(number)
+    }
     /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
     fn forget(&mut self, value: u64) -> u64 {
         value
@@ -95,24 +103,22 @@ pub fn caller<A: Arena, S: Stack>(
 ) -> Result<(), WalkEnd> {
     let rule = rule(position, arena);
     if rule.cfa() == Cfa::Signal.raw() {
-        position.guessed = 0;
+        position.guessed = stack.forget(0) as u32;
         return step::interrupted(rule, &mut position.at, stack, is_arm);
     }
-    let floor = position.at.sp;
-    let (rule, frame, floor, how) = match frame::find(rule, &position.at, stack, is_arm) {
-        Ok(frame) => (rule, frame, floor, BY_ROWS),
+    let (rule, cfa, how) = match frame::find(rule, &mut position.at, stack, is_arm) {
+        Ok(cfa) => (rule, cfa, BY_ROWS),
         Err(Stop::End(end)) => return Err(end),
         Err(Stop::NoRule) if position.is_pending() => return Err(WalkEnd::NotReady),
         Err(Stop::NoRule) => {
-            let (frame, floor, how) = by_frame_pointer(position, stack)?;
-            (BY_FRAME_POINTER, frame, floor, how)
+            let (cfa, how) = by_frame_pointer(position, stack)?;
+            (BY_FRAME_POINTER, cfa, how)
         }
     };
     // Many ways lead here, and the verifier is to follow one of them.
-    let rule = Rule(stack.forget(rule.0));
-    let frame = Frame { cfa: stack.forget(frame.cfa), returns_to: stack.forget(frame.returns_to) };
-    let (floor, how) = (stack.forget(floor), stack.forget(how));
-    let ended = step::caller(rule, frame, &mut position.at, floor, stack, is_arm);
+    let (rule, cfa) = (Rule(stack.forget(rule.0)), stack.forget(cfa));
+    let how = stack.forget_slowly(how);
+    let ended = step::caller(rule, cfa, &mut position.at, stack, is_arm);
     position.guessed = (how & GUESSED) as u32;
     if how == BY_ROWS {
         return ended;
@@ -145,7 +151,7 @@ fn rule<A: Arena>(position: &mut Position, arena: &mut A) -> Rule {
     if code.kind != MappingKind::Table.raw() {
         return Rule::NONE;
     }
-    let Some(mut region) = arena.region(code.region) else { return Rule::NONE };
+    let Some(mut region) = arena.entered(code.region) else { return Rule::NONE };
     let place = (place.wrapping_sub(code.start) as u32).wrapping_add(code.delta);
     lookup::rule(&mut region, code.table, code.rules, place)
 }
@@ -159,6 +165,7 @@ fn enter<A: Arena>(position: &mut Position, arena: &mut A, place: u64) {
         None => None,
     };
     let code = found.unwrap_or(NO_CODE);
+    let kind = if arena.enter(code.region) { code.kind } else { NO_CODE.kind };
     position.code = Mapping {
         start: arena.forget(code.start),
         len: arena.forget(code.len.into()) as u32,
@@ -166,7 +173,7 @@ fn enter<A: Arena>(position: &mut Position, arena: &mut A, place: u64) {
         region: arena.forget(code.region.into()) as u32,
         table: arena.forget(code.table.into()) as u32,
         rules: arena.forget(code.rules.into()) as u32,
-        kind: arena.forget(code.kind.into()) as u32,
+        kind: arena.forget(kind.into()) as u32,
     };
 }
 
@@ -177,21 +184,25 @@ const BY_FRAME_POINTER: Rule = Rule::new(Cfa::Fp, 2)
     .with_return_address(ReturnAddress::AtCfa, -1)
     .with_rbx(Rule::RBX_LOST);
 
-/// The frame by [`BY_FRAME_POINTER`], what is not to be read below, and how it was found.
+/// The frame by [`BY_FRAME_POINTER`], and how it was found. On another stack, nothing below it is read.
 #[inline(always)]
 fn by_frame_pointer<S: Stack>(
     position: &mut Position,
     stack: &mut S,
-) -> Result<(Frame, u64, u64), WalkEnd> {
-    let (fp, sp) = (stack.forget(position.at.fp), position.at.sp);
+) -> Result<(u64, u64), WalkEnd> {
+    let fp = stack.forget(position.at.fp);
     if fp == 0 {
         return Err(WalkEnd::Complete);
     }
-    let elsewhere = fp.wrapping_sub(sp) >= MAX_FRAME;
+    let elsewhere = fp.wrapping_sub(position.at.sp) >= MAX_FRAME;
     if fp & 7 != 0 || (elsewhere && position.stacks >= MAX_STACKS) {
         return Err(WalkEnd::NoRows);
     }
-    position.stacks += u32::from(elsewhere);
-    let frame = Frame { cfa: fp.wrapping_add(16), returns_to: 0 };
-    Ok(if elsewhere { (frame, fp, GUESSED | ELSEWHERE) } else { (frame, sp, GUESSED) })
+    let mut how = GUESSED;
+    if elsewhere {
+        how |= ELSEWHERE;
+        position.at.sp = stack.forget(fp);
+        position.stacks = stack.forget((position.stacks + 1).into()) as u32;
+    }
+    Ok((fp.wrapping_add(16), how))
 }

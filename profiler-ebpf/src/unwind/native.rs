@@ -19,8 +19,13 @@ use crate::{
 
 /// Moves `walk` to the caller; or says why it cannot.
 #[inline(always)]
-pub fn step<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> Result<(), WalkEnd> {
-    let mut arena = Tables(&mut scratch.answer);
+pub fn step<M: Memory>(
+    walk: &mut Walk,
+    table: &mut *const u8,
+    scratch: &mut Scratch,
+    memory: &M,
+) -> Result<(), WalkEnd> {
+    let mut arena = Tables { unknown: &mut scratch.answer, table };
     let (window, buffer) = (&mut walk.window, &mut scratch.window);
     let mut stack = UserStack { window, buffer, memory, passing: &mut scratch.passing };
     walk::caller(&mut walk.position, &mut arena, &mut stack, settings::is_arm())
@@ -59,6 +64,11 @@ impl<M: Memory> Stack for UserStack<'_, M> {
     #[inline(always)]
     fn forget(&mut self, value: u64) -> u64 {
         self.passing.pass(value)
+    }
+
+    #[inline(always)]
+    fn forget_slowly(&mut self, value: u64) -> u64 {
+        self.passing.pass_slowly(value)
     }
 
     #[inline(always)]
