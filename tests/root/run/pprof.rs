@@ -53,7 +53,8 @@ fn go_tool_pprof_reads_c_go_and_python() {
     let port = free_port();
     let listen = format!("http.listen=127.0.0.1:{port}");
     let mut agent = room.start(&["--set", &listen]).unwrap();
-    let c = Program::start(&workload::SPINNER, &["120"]).unwrap();
+    // Go may have to build its pprof first, which takes minutes on a busy machine.
+    let c = Program::start(&workload::SPINNER, &["900"]).unwrap();
     let (go, python) = (go(), python());
     wait_for(&room, 2, Duration::from_secs(30)).unwrap();
     for (pid, function) in
