@@ -90,7 +90,7 @@ pub static KEYS: &[Key] = &[
     key("services", Rules, "[]", Reload,
         "Rules that name the service of a process; the first that matches decides."),
     key("memory.unwind", Bytes(8 * MIB, 64 << 30), "64 MiB", Restart,
-        "What unwind tables may take, in the kernel and in the agent together."),
+        "What unwind tables may take: in the agent, and in the kernel, there a fourth of `budget.memory` at most."),
     key("memory.symbols", Bytes(0, 64 << 30), "24 MiB", Restart,
         "What debug information may take; with `0 B`, functions have names but no lines."),
     key("unwind_cache.path", Path, "/var/cache/profiler-agent/unwind", Restart,

@@ -1,7 +1,6 @@
 //! The preparation line's threads: one that keeps the kernel's tables to what processes map, and goes on
 //! with stacks that had to wait for them; and those that read the binaries for it.
 
-use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant};
 use super::heat::Touched;
 use super::inbox::Inbox;
 use super::reading::{Queue, Reader};
-use super::shares;
+use super::{Config, shares};
 use crate::kernel::system::run_soon;
 use crate::model::losses::Losses;
 use crate::model::space::{Finished, SpaceChange, Unfinished};
 use crate::model::tables::KernelTables;
 use crate::runtime::native::keeper::Keeper;
-use crate::runtime::native::{Cache, CacheConfig, CacheCounts};
+use crate::runtime::native::{Cache, CacheCounts};
 
 /// So long the end of a recording waits for the stacks that wait for tables.
 const LAST_STACKS: Duration = Duration::from_secs(1);
@@ -64,11 +63,11 @@ pub struct Preparer<'scope> {
 }
 
 impl Desk {
-    /// For a recording that may take so many bytes for unwinding, may keep tables on disk, and looks for
-    /// debug files in these directories.
-    pub fn new(budget_bytes: u64, cache: Option<&CacheConfig>, debug_dirs: &[PathBuf]) -> Self {
-        let memory = shares::reading(budget_bytes);
-        let (cache, cache_refused) = match cache.cloned().map(Cache::open) {
+    /// With the budgets of this recording, its cache of tables, and where it looks for debug files.
+    pub fn new(config: &Config) -> Self {
+        let memory = shares::reading(config.unwind_memory);
+        let whole = config.budget.map(|budget| budget.memory);
+        let (cache, cache_refused) = match config.unwind_cache.clone().map(Cache::open) {
             None => (None, false),
             Some(Ok(cache)) => (Some(cache), false),
             Some(Err(error)) => {
@@ -78,9 +77,9 @@ impl Desk {
         };
         Self {
             begun: Instant::now(),
-            tables_bytes: shares::tables(budget_bytes),
+            tables_bytes: shares::tables(config.unwind_memory, whole),
             inbox: Inbox::default(),
-            queue: Queue::new(memory, cache, debug_dirs),
+            queue: Queue::new(memory, cache, &config.symbolize.debug_dirs),
             cache_refused,
             finished: Mutex::default(),
             losses: Mutex::default(),

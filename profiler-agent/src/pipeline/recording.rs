@@ -78,8 +78,7 @@ impl Recording {
 /// # Errors
 /// Where the kernel refuses something; the text names the way out.
 pub fn record(config: &Config, control: &mut Control) -> Result<Recording, RecordError> {
-    let debug_dirs = &config.symbolize.debug_dirs;
-    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref(), debug_dirs);
+    let desk = Desk::new(config);
     let naming = Naming::default();
     let mut last = Last(None);
     std::thread::scope(|scope| {

@@ -85,8 +85,7 @@ pub fn run(
     each: impl FnMut(WindowDone) + Send,
 ) -> Result<(), RecordError> {
     let config = &line.config;
-    let debug_dirs = &config.symbolize.debug_dirs;
-    let desk = Desk::new(config.unwind_memory, config.unwind_cache.as_ref(), debug_dirs);
+    let desk = Desk::new(config);
     let (naming, ending) = (Naming::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (offers, lists) = offers();
