@@ -135,8 +135,8 @@ pub struct Settings {
     pub task_mm: u32,
     /// Bytes of the ring, so that the programs need not ask for it.
     pub ring_bytes: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// Which bits of a thread id are its place in `SLOTS`.
+    pub slot_mask: u32,
     /// Threads that are wanted; an empty list is no condition.
     pub wanted: Filters,
     /// Threads that are not, whatever else is wanted.
@@ -171,7 +171,7 @@ impl Settings {
         cred_uid: 0,
         task_mm: 0,
         ring_bytes: 0,
-        _pad: 0,
+        slot_mask: 0,
         wanted: Filters::NONE,
         excluded: Filters::NONE,
     };

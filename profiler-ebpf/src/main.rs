@@ -2,6 +2,7 @@
 //!
 //! - [`sample`]: the clock hit. [`off_cpu`]: a context switch. Each asks [`filter`] whether the thread
 //!   is wanted, and [`regs`] where its user side stands.
+//! - [`threads`]: what is remembered of each thread, and [`rate`] of each CPU.
 //! - [`fork`]: births, and other programs in a process. [`sleepers`]: the threads that are off the CPU when a
 //!   recording begins.
 //! - [`walk`] walks the user stack, frame by frame, with the steps of [`unwind`] on the local copy of
@@ -32,6 +33,7 @@ mod regs;
 mod sample;
 mod settings;
 mod sleepers;
+mod threads;
 mod unwind;
 mod walk;
 mod window;

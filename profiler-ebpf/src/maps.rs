@@ -31,7 +31,12 @@ static LIVE: Array<Live, 1> = Array::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// Threads that have left a CPU at least once, by thread id. The loader may set the size.
+/// Threads that have left a CPU at least once, by the lower bits of their id: see [`crate::threads`]. The
+/// loader sets the size, and reads it without a system call for each.
+#[btf_map]
+pub static SLOTS: Array<ThreadEntry, 16384, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Those of them whose slot is another's, by thread id. The loader may set the size.
 #[btf_map]
 pub static THREADS: HashMap<u32, ThreadEntry, 32768> = HashMap::new();
 

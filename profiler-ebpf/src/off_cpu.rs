@@ -2,7 +2,6 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::BPF_NOEXIST,
     btf_maps::ProgramArray,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_smp_processor_id},
     programs::{BtfTracePointContext, TracePointContext},
@@ -16,12 +15,12 @@ use profiler_common::{
 
 use crate::{
     emit, filter,
-    maps::{self, Owner, Scratch, TAIL, THREADS, count},
+    maps::{self, Owner, Scratch, TAIL, count},
     opaque::{clear, load},
     rate,
     record::{self, Ids},
     regs::{self, read_kernel},
-    sample, settings,
+    sample, settings, threads,
 };
 
 /// What both tracepoints say.
@@ -154,9 +153,7 @@ fn resume(tid: u32, clock: &mut Clock) {
     if tid == 0 {
         return;
     }
-    let Some(entry) = THREADS.get_ptr_mut(tid) else { return };
-    // SAFETY: an entry is removed only by its own thread, which is here.
-    let entry = unsafe { &mut *entry };
+    let Some(entry) = threads::get(tid) else { return };
     let blocked_at_ns = entry.blocked_at_ns;
     if blocked_at_ns == 0 {
         return;
@@ -186,14 +183,12 @@ fn resume(tid: u32, clock: &mut Clock) {
 /// A thread dies: what it carries goes up with it.
 #[inline(always)]
 fn forget(tid: u32, clock: &mut Clock) {
-    let Some(entry) = THREADS.get_ptr_mut(tid) else { return };
-    // SAFETY: an entry is removed only by its own thread, which is here.
-    let entry = unsafe { &mut *entry };
+    let Some(entry) = threads::get(tid) else { return };
     let carries = entry.skipped.iter().fold(0, |blocks, skipped| blocks | skipped.blocks) != 0;
     if carries && !send_resume(entry, tid, 0, clock.now()) {
         count(Counter::ResumesLost, 1);
     }
-    let _ = THREADS.remove(tid);
+    threads::remove(tid);
 }
 
 /// Adds to what the thread carries: time without a stack.
@@ -237,7 +232,7 @@ fn block<C: EbpfContext>(
     state: ThreadState,
     now: u64,
 ) -> bool {
-    let Some(entry) = entry_of(scratch, ids.tid) else {
+    let Some(entry) = threads::get_or_insert(ids.tid, &scratch.entry) else {
         if count(Counter::ThreadsFull, 1) == 0 {
             debug!(ctx, "the table of threads is full: thread {} is not followed", ids.tid);
         }
@@ -252,20 +247,6 @@ fn block<C: EbpfContext>(
         count(Counter::BlocksSkipped, 1);
     }
     keep
-}
-
-/// The entry of a thread, a new one if it has none; `None` where the table is full.
-#[inline(always)]
-fn entry_of(scratch: &Scratch, tid: u32) -> Option<&'static mut ThreadEntry> {
-    let entry = match THREADS.get_ptr_mut(tid) {
-        Some(entry) => entry,
-        None => {
-            THREADS.insert(tid, &scratch.entry, BPF_NOEXIST.into()).ok()?;
-            THREADS.get_ptr_mut(tid)?
-        }
-    };
-    // SAFETY: an entry is removed only by its own thread, which is here.
-    Some(unsafe { &mut *entry })
 }
 
 /// Walks the stack of the current thread, in `programs`, and sends it.

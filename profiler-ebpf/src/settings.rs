@@ -67,6 +67,8 @@ numbers! {
     max_user_frames: u32;
     /// Bytes of the ring.
     ring_bytes: u32;
+    /// Which bits of a thread id are its place in `SLOTS`.
+    slot_mask: u32;
     /// Offset of `task_struct.cred`; 0 where it is not known.
     task_cred: u32;
     /// Offset of `cred.uid`.

@@ -2,7 +2,7 @@
 //! never switches, so nothing else would tell of it.
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, task_struct},
+    bindings::task_struct,
     cty::c_void,
     helpers::{
         bpf_ktime_get_ns,
@@ -18,12 +18,12 @@ use profiler_common::{
 
 use crate::{
     filter,
-    maps::{self, Owner, Scratch, THREADS, count},
+    maps::{self, Owner, Scratch, count},
     off_cpu,
     opaque::load,
     record::{self, Ids},
     regs::{self, UserSide, read_kernel},
-    settings,
+    settings, threads,
     walk::{self, Walk},
     window::OtherTask,
 };
@@ -36,7 +36,7 @@ pub fn thread(ctx: *mut c_void) {
         return; // after the last one
     }
     let Some(ids) = ids(task) else { return };
-    if !filter::wants_process(ids.pid) || THREADS.get_ptr(ids.tid).is_some() {
+    if !filter::wants_process(ids.pid) || threads::get(ids.tid).is_some() {
         return;
     }
     let Some(state) = off_cpu_state(task) else { return };
@@ -100,15 +100,15 @@ fn enter(scratch: &mut Scratch, task: *mut task_struct, ids: Ids, state: ThreadS
     entry.pid = ids.pid;
     entry.state = state.raw();
     entry.kept = 1;
-    if THREADS.insert(ids.tid, &*entry, BPF_NOEXIST.into()).is_err() {
-        if THREADS.get_ptr(ids.tid).is_none() {
+    if !threads::insert_other(ids.tid, entry) {
+        if threads::get(ids.tid).is_none() {
             count(Counter::ThreadsFull, 1);
         }
         return false;
     }
     if is_on_cpu(task) {
         // It came back before it was entered: nothing will end this block.
-        let _ = THREADS.remove(ids.tid);
+        threads::remove_other(ids.tid);
         return false;
     }
     true

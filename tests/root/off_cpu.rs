@@ -80,6 +80,20 @@ fn a_block_that_begins_in_the_recording_and_does_not_end_is_counted() {
 }
 
 #[test]
+fn threads_whose_slot_is_anothers_have_their_time() {
+    let _host = host::claim();
+    let (crowd, blocker) = (workload::CROWD.build().unwrap(), workload::BLOCKER.build().unwrap());
+    // So many threads in a row have every one of the 16,384 slots before the blocker's begin.
+    let (crowd, blocker) = (crowd.display(), blocker.display());
+    let script = format!("{crowd} 0 17000 5 | {{ read ready; {blocker} 4; }}");
+    let recording = agent::record(&["--event", "off-cpu", "--", "sh", "-c", &script]).unwrap();
+    let truth: BlockerTruth = truth(&recording.run.stdout).unwrap();
+    for (site, blocked) in &truth.blocked {
+        assert_within(site, recording.total("off_cpu", |stack| stack.has(site)), *blocked, 0.01);
+    }
+}
+
+#[test]
 fn classic_tracepoints_measure_the_same() {
     let _host = host::claim();
     let _tracefs = host::tracefs();

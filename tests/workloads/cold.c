@@ -1,15 +1,18 @@
-// cold: main → 22 functions, each time others of 512 → a leaf that walks over 64 MiB, again and again.
+// cold [TOUCHES]: main → 22 functions, each time others of 512 → a leaf that touches so many lines of 64 MiB at
+// random (8192 unless told), again and again.
 //
-// Whoever walks such a stack finds neither its words, nor the code's unwind rows in the caches.
+// Whoever walks such a stack finds the code's unwind rows in no cache; and with many touches, which take a
+// millisecond, its words neither.
 
 #include "common.h"
 
-enum { FUNCTIONS = 512, DEPTH = 22, TOUCHES = 8192, LINE = 64 };
+enum { FUNCTIONS = 512, DEPTH = 22, LINE = 64 };
 static const uint64_t BYTES = 64u << 20;
 
 typedef uint64_t (*step)(unsigned left);
 static step steps[FUNCTIONS];
 static volatile uint8_t *memory;
+static long touches = 8192;
 static uint64_t state = 88172645463325252u;
 
 // xorshift64
@@ -22,7 +25,7 @@ static uint64_t next(void) {
 
 NOINLINE uint64_t thrash(void) {
     uint64_t sum = 0;
-    for (int i = 0; i < TOUCHES; i++)
+    for (int i = 0; i < touches; i++)
         sum += memory[next() % (BYTES / LINE) * LINE]++;
     return sum;
 }
@@ -52,8 +55,10 @@ static void place(void) {
     ALL(PLACES_OF, 04) ALL(PLACES_OF, 05) ALL(PLACES_OF, 06) ALL(PLACES_OF, 07)
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     start();
+    if (argc > 1)
+        touches = atol(argv[1]);
     memory = malloc(BYTES);
     if (!memory)
         return 1;

@@ -10,6 +10,7 @@ use profiler_common::thread::ThreadEntry;
 use super::error::KernelError;
 use super::load::words;
 use super::ring::Ring;
+use super::threads::Threads;
 use crate::model::choice::EventChoice;
 use crate::model::losses::Losses;
 
@@ -24,13 +25,12 @@ const RING_MAX: u32 = 32 << 20;
 /// Threads that are remembered while they are off the CPU.
 const THREADS_MIN: u32 = 16 << 10;
 const THREADS_MAX: u32 = 256 << 10;
+/// Slots for them, at most: 11 MiB.
+const SLOTS_MAX: u32 = 128 << 10;
 
 /// Processes that can have a list of mappings.
 const PROCESSES_MIN: u32 = 4 << 10;
 const PROCESSES_MAX: u32 = 64 << 10;
-
-/// Insert only what is not there yet (include/uapi/linux/bpf.h).
-const BPF_NOEXIST: u64 = 1;
 
 /// Sizes that depend on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,22 @@ impl MapSizes {
         }
     }
 
+    /// Slots for threads: so many that few share one.
+    fn slots(self) -> u32 {
+        self.threads.next_power_of_two().min(SLOTS_MAX)
+    }
+
+    /// Threads whose slot is another's, at most. Of as many threads as there are slots, with random numbers,
+    /// 37 % have none.
+    fn without_slot(self) -> u32 {
+        self.threads.div_ceil(2)
+    }
+
+    /// Which bits of a thread id are its slot.
+    pub fn slot_mask(self) -> u32 {
+        self.slots() - 1
+    }
+
     /// Bytes of the ring.
     pub fn ring_bytes(self) -> u32 {
         self.ring_bytes
@@ -76,7 +92,8 @@ impl MapSizes {
     pub fn apply(self, loader: &mut EbpfLoader<'_>) {
         loader
             .map_max_entries("RING", self.ring_bytes)
-            .map_max_entries("THREADS", self.threads)
+            .map_max_entries("SLOTS", self.slots())
+            .map_max_entries("THREADS", self.without_slot())
             .map_max_entries("PROCESSES", self.processes);
     }
 }
@@ -84,7 +101,7 @@ impl MapSizes {
 /// The user side's ends of the maps, except the ring.
 pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
-    threads: HashMap<MapData, u32, ThreadEntry>,
+    threads: Threads,
     targets: HashMap<MapData, u32, u32>,
     live: Array<MapData, Live>,
 }
@@ -94,7 +111,7 @@ impl Maps {
     pub fn take(ebpf: &mut Ebpf, sizes: MapSizes) -> Result<(Self, Ring), KernelError> {
         let maps = Self {
             counters: take(ebpf, "COUNTERS")?,
-            threads: take(ebpf, "THREADS")?,
+            threads: Threads::new(take(ebpf, "SLOTS")?, sizes.slots(), take(ebpf, "THREADS")?)?,
             targets: take(ebpf, "TARGETS")?,
             live: take(ebpf, "LIVE")?,
         };
@@ -129,17 +146,12 @@ impl Maps {
     /// Remembers a thread as off the CPU, unless the programs know it already. Returns whether it was
     /// new.
     pub fn remember(&mut self, tid: u32, entry: ThreadEntry) -> Result<bool, KernelError> {
-        match self.threads.insert(tid, entry, BPF_NOEXIST) {
-            Ok(()) => Ok(true),
-            Err(MapError::SyscallError(e)) if is_full_or_known(&e.io_error) => Ok(false),
-            Err(e) => Err(failed(e)),
-        }
+        self.threads.remember(tid, entry)
     }
 
     /// Every thread that left a CPU at least once and still lives.
     pub fn threads(&self) -> Vec<(u32, ThreadEntry)> {
-        // A thread that ends meanwhile takes its entry along.
-        self.threads.iter().filter_map(Result::ok).collect()
+        self.threads.all()
     }
 
     /// What the programs turned away, summed over the CPUs.
@@ -170,10 +182,6 @@ fn is_full_or_unknown(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::E2BIG))
 }
 
-fn is_full_or_known(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EEXIST | libc::E2BIG))
-}
-
 /// Takes a map out of the object.
 pub fn take<M: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
@@ -202,6 +210,9 @@ mod tests {
         let smallest = MapSizes::new(EventChoice::OnCpu, 1, 1, 1);
         assert_eq!(smallest.processes_bytes(), 4096 * (72 + 16));
         let processes = |now| MapSizes::new(EventChoice::OnCpu, 1, now, now).processes;
+        let slots = |threads| MapSizes::new(EventChoice::OffCpu, 2, threads, threads).slot_mask();
+        assert_eq!([1, 5_000, u32::MAX].map(slots), [0x3fff, 0x7fff, 0x1_ffff]);
+        assert_eq!(smallest.slot_mask(), 0);
         assert_eq!([100, 5_000, 1 << 20].map(processes), [4 << 10, 20_000, 64 << 10]);
         assert_eq!(size(EventChoice::OnCpu, 1, 100_000), (1 << 20, 1));
         assert_eq!(size(EventChoice::OnCpu, 3, 100), (2 << 20, 1));

@@ -30,6 +30,7 @@ pub mod plan;
 pub mod session;
 pub mod system;
 pub mod tables;
+mod threads;
 pub mod user;
 
 mod btf;

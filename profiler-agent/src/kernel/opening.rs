@@ -79,7 +79,7 @@ impl Opening {
 
         let (threads, processes) = (system::thread_count()?, system::process_count()?);
         let sizes = MapSizes::new(plan.event, cpus.len(), threads, processes);
-        settings.ring_bytes = sizes.ring_bytes();
+        (settings.ring_bytes, settings.slot_mask) = (sizes.ring_bytes(), sizes.slot_mask());
         let (mut object, maps, ring) = Object::create(&settings, sizes, plan.bpf_log, &features)?;
         waiter.add(ring.descriptor())?;
         let tables = object.take_tables(sizes)?;

@@ -41,7 +41,7 @@ pub fn settings(plan: &Plan, features: &Features) -> Result<Settings, KernelErro
         task_mm: layout.mm,
         // Known with the sizes of the maps.
         ring_bytes: 0,
-        _pad: 0,
+        slot_mask: 0,
         wanted: filters(&plan.cgroups, &plan.comms, &plan.users)?,
         excluded: filters(&plan.exclude.cgroups, &plan.exclude.comms, &plan.exclude.users)?,
     })

@@ -13,9 +13,12 @@ use super::observed::{Observed, Recorded};
 use super::show;
 use super::stats::{Runs, Singles};
 
-const FREQUENCY: &str = "499";
+const FREQUENCY: &str = "997";
 const TIME: Duration = Duration::from_secs(5);
 
+/// Lines of 64 MiB that are touched between two paths: with few, the words of the stack are still cached, and
+/// what unwinds them is not; with many, neither.
+const TOUCHES: &[&str] = &["400", "8192"];
 /// Calls above the leaf; libc's start code adds two frames.
 const DEPTHS: &[usize] = &[8, 58, 110, 400];
 
@@ -39,9 +42,11 @@ pub fn measure() -> Result<()> {
         by_depth(built)?;
     }
     println!("\nA sample in BPF, caches cold: random paths, 64 MiB of thrash ({FREQUENCY} Hz)");
-    let point = beside(&everywhere(&workload::COLD, &[])?)?;
-    let frames = point.recorded.mean_frames(SAMPLES);
-    point.show(&format!("{frames:.0} frames"), "bar: 4000");
+    for touches in TOUCHES {
+        let point = beside(&everywhere(&workload::COLD, &[touches])?)?;
+        let frames = point.recorded.mean_frames(SAMPLES);
+        point.show(&format!("{frames:.0} frames, {touches} touches a path"), "bar: 4000");
+    }
 
     println!("\nA sample in BPF, gcc in a loop ({FREQUENCY} Hz)");
     let gcc = GccLoop::start()?;
