@@ -95,6 +95,14 @@ fn switch_tp_deep(ctx: TracePointContext) {
     walk::deep(&ctx, Owner::Switch);
 }
 
+/// Does nothing: what its runs are said to take is what the kernel's counting of runs takes.
+#[btf_tracepoint(function = "sched_switch")]
+fn nothing_btf(_: BtfTracePointContext) {}
+
+/// The same on the classic tracepoint.
+#[tracepoint(category = "sched", name = "sched_switch")]
+fn nothing_tp(_: TracePointContext) {}
+
 #[btf_tracepoint(function = "sched_process_fork")]
 fn fork_btf(ctx: BtfTracePointContext) {
     fork::of_btf(&ctx);

@@ -1,6 +1,6 @@
 //! What the backends that take pprof over gRPC have in common: profiles are checked and packed.
 
-use profiler_proto::pprof::{self, Profile};
+use profiler_proto::pprof::{self, GzPacker, Profile};
 
 use super::backend::{Part, Prepared};
 use super::split::{Options, Series, split};
@@ -27,7 +27,20 @@ pub(super) fn prepare<P>(
     Ok(Prepared { parts, left_out })
 }
 
-/// The bytes of a profile, packed if that is asked for.
-pub(super) fn pack(profile: &Profile, compression: bool) -> Option<Vec<u8>> {
-    if compression { pprof::encode_gz(profile).ok() } else { Some(pprof::encode(profile)) }
+/// Makes bytes of the profiles of one window.
+pub(super) struct Packer(Option<GzPacker>);
+
+impl Packer {
+    /// One that packs them, if that is asked for.
+    pub(super) fn new(compression: bool) -> Self {
+        Self(compression.then(GzPacker::default))
+    }
+
+    /// The bytes of a profile.
+    pub(super) fn pack(&mut self, profile: &Profile) -> Option<Vec<u8>> {
+        match &mut self.0 {
+            Some(packer) => packer.encode(profile).ok(),
+            None => Some(pprof::encode(profile)),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::backend::{Backend, Part, Prepared};
 use super::channel::Link;
 use super::config::Remote;
 use super::environment::Environment;
-use super::grpc;
+use super::grpc::{self, Packer};
 use super::labels::Labels;
 use super::outcome::Outcome;
 use super::split::Options;
@@ -45,8 +45,9 @@ impl Backend for Parca {
     type Part = WriteRawRequest;
 
     fn prepare(&self, window: &Finished) -> Result<Prepared<WriteRawRequest>, String> {
+        let mut packer = Packer::new(self.remote.compression);
         grpc::prepare(window, OPTIONS, |series, profile| {
-            let raw_profile = grpc::pack(profile, self.remote.compression)?;
+            let raw_profile = packer.pack(profile)?;
             let bytes = raw_profile.len();
             let labels = self.labels.of_series(&series.service, series.kind);
             let labels = labels.into_iter().map(|(name, value)| Label { name, value }).collect();

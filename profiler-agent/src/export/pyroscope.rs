@@ -11,7 +11,7 @@ use super::backend::{Backend, Part, Prepared};
 use super::channel::Link;
 use super::config::Remote;
 use super::environment::Environment;
-use super::grpc;
+use super::grpc::{self, Packer};
 use super::labels::Labels;
 use super::outcome::Outcome;
 use super::split::Options;
@@ -43,8 +43,9 @@ impl Backend for Pyroscope {
     type Part = PushRequest;
 
     fn prepare(&self, window: &Finished) -> Result<Prepared<PushRequest>, String> {
+        let mut packer = Packer::new(self.remote.compression);
         grpc::prepare(window, OPTIONS, |series, profile| {
-            let raw_profile = grpc::pack(profile, self.remote.compression)?;
+            let raw_profile = packer.pack(profile)?;
             let bytes = raw_profile.len();
             // It makes nothing unique there, but a log can be searched for it.
             let id = format!("{}-{}", window.start_unix_ns, profile.time_nanos);

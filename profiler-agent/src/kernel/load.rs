@@ -79,6 +79,15 @@ impl Chain {
     }
 }
 
+/// Runs of programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// What they took together, ns.
+    pub ns: u64,
+    /// How many there were.
+    pub count: u64,
+}
+
 /// Slots of the program arrays.
 const TAIL_SLOT: u32 = 0;
 const DEEP_SLOT: u32 = 1;
@@ -175,12 +184,13 @@ impl Object {
         fd.try_clone().map_err(|source| KernelError::System { call: "dup", source })
     }
 
-    /// How long each loaded program has run, by name, in ns, as far as the kernel counted.
-    pub fn run_times(&self) -> impl Iterator<Item = (&str, u64)> {
+    /// How long each loaded program has run, by name, as far as the kernel counted.
+    pub fn runs(&self) -> impl Iterator<Item = (&str, Runs)> {
         self.ebpf.programs().filter_map(|(name, program)| {
             // One that is not loaded has no descriptor to ask about.
-            let time = program.info().ok()?.run_time();
-            Some((name, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+            let info = program.info().ok()?;
+            let ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+            Some((name, Runs { ns, count: info.run_count() }))
         })
     }
 

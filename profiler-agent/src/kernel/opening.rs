@@ -127,7 +127,7 @@ impl Opening {
             ring: self.ring,
             scheduler: self.scheduler,
             control: self.control,
-            bpf_time: BpfTime::default(),
+            bpf_time: BpfTime::new(loaded.nothing),
             maps: self.maps,
             waiter: self.waiter,
             cpus: self.cpus,
@@ -172,6 +172,8 @@ struct Loaded {
     deep: bool,
     /// The iterator over the threads that sleep at the start.
     sleepers: bool,
+    /// The program that does nothing.
+    nothing: Option<&'static str>,
 }
 
 /// Loads the programs that the plan needs.
@@ -184,13 +186,15 @@ fn load(plan: &Plan, features: &Features, object: &mut Object) -> Result<Loaded,
         chains.clone().flat_map(|chain| chain.programs(features.deep_stacks)).collect();
     wanted.extend(tracepoints::lives(features, follows_forks(plan)));
     wanted.extend((switch.is_some() && features.sleepers).then_some(tracepoints::SLEEPERS));
+    wanted.extend(switch.is_some().then(|| tracepoints::nothing(features)));
     let there = object.load(&wanted)?;
 
     let mut deep = true;
     for chain in chains {
         deep &= object.wire(chain, &there)?;
     }
-    Ok(Loaded { deep, sleepers: there.contains(tracepoints::SLEEPERS.name) })
+    let nothing = Some(tracepoints::nothing(features).name).filter(|name| there.contains(name));
+    Ok(Loaded { deep, sleepers: there.contains(tracepoints::SLEEPERS.name), nothing })
 }
 
 const fn follows_forks(plan: &Plan) -> bool {

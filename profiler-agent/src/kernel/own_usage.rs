@@ -3,6 +3,10 @@
 //! The kernel counts the time of BPF programs only when it is asked to, and that costs every program of the
 //! host a little. So it is asked for a second now and then, and soon after the rates have changed. In
 //! between, a context switch of the host is taken to cost what it cost then, and so is a second of samples.
+//!
+//! What it counts includes its own reading of the clock, which is a third of a context switch, and is not
+//! there while it does not count. So a program that does nothing is attached in some of those seconds, and
+//! what its runs are said to take is taken off.
 
 use std::fs::read_to_string;
 use std::os::fd::OwnedFd;
@@ -11,9 +15,10 @@ use std::time::Duration;
 use aya::sys::{Stats, enable_stats};
 use nix::sys::resource::{UsageWho, getrusage};
 
-use super::load::Object;
+use super::load::{Object, Runs};
 use super::session::Session;
 use super::system;
+use super::tracepoints::{self, Link};
 
 /// The kernel counts for so long.
 const COUNTING: Duration = Duration::from_secs(1);
@@ -53,9 +58,30 @@ fn context_switches() -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RunTime {
     /// Those that run at each context switch.
-    pub(super) switch_ns: u64,
+    pub(super) switch: Runs,
     /// The others.
-    pub(super) other_ns: u64,
+    pub(super) other: Runs,
+    /// The one that does nothing.
+    pub(super) nothing: Runs,
+}
+
+impl Runs {
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            ns: self.ns.saturating_sub(earlier.ns),
+            count: self.count.saturating_sub(earlier.count),
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.ns = self.ns.saturating_add(more.ns);
+        self.count = self.count.saturating_add(more.count);
+    }
+
+    /// What they take while nobody counts, if counting takes so much of each.
+    fn uncounted_ns(self, counting_ns: f64) -> f64 {
+        (self.ns as f64 - self.count as f64 * counting_ns).max(0.0)
+    }
 }
 
 /// All that is read at one moment.
@@ -67,7 +93,7 @@ struct Reading {
 }
 
 /// The time in BPF programs, counted and extrapolated.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct BpfTime {
     total_ns: f64,
     /// Held while the kernel counts.
@@ -80,6 +106,53 @@ pub(super) struct BpfTime {
     cost: Cost,
     /// The cost is not what it was.
     begin_anew: bool,
+    nothing: Nothing,
+}
+
+/// The program that does nothing.
+#[derive(Default)]
+struct Nothing {
+    /// Its name, if it is there.
+    name: Option<&'static str>,
+    /// Held while it is attached.
+    link: Option<Link>,
+    /// The least that a run of it took, in any second in which it ran often enough; 0 before the first. It takes
+    /// more where caches are cold, and what is taken off must not be too much.
+    counting_ns: f64,
+    /// It is to be attached while the kernel counts.
+    is_wanted: bool,
+}
+
+/// Runs of it in a second that tell what it takes.
+const RUNS_THAT_TELL: u64 = 1_000;
+
+impl Nothing {
+    /// Looks at a second in which it was attached.
+    fn learn(&mut self, runs: Runs) {
+        if runs.count < RUNS_THAT_TELL {
+            return;
+        }
+        let mean_ns = runs.ns as f64 / runs.count as f64;
+        self.counting_ns =
+            if self.counting_ns == 0.0 { mean_ns } else { self.counting_ns.min(mean_ns) };
+        self.is_wanted = false;
+    }
+
+    /// Attaches it, or takes it away.
+    fn settle(&mut self, is_counting: bool, object: &mut Object) {
+        let wanted = self.name.filter(|_| is_counting && self.is_wanted);
+        match (wanted, &self.link) {
+            (Some(name), None) => match tracepoints::attach_nothing(object, name) {
+                Ok(link) => self.link = Some(link),
+                Err(error) => {
+                    tracing::debug!("what counting takes is not known: {error}");
+                    self.name = None;
+                }
+            },
+            (None, Some(_)) => self.link = None,
+            _ => {}
+        }
+    }
 }
 
 /// What was found while the kernel counted.
@@ -90,14 +163,15 @@ struct Cost {
 }
 
 impl Cost {
-    /// Between two readings, during which the kernel counted.
-    fn between(before: &Reading, now: &Reading) -> Self {
-        let took =
-            |of: fn(&RunTime) -> u64| of(&now.counted).saturating_sub(of(&before.counted)) as f64;
+    /// Between two readings, during which the kernel counted, which took so much of each run.
+    fn between(before: &Reading, now: &Reading, counting_ns: f64) -> Self {
+        let took = |of: fn(&RunTime) -> Runs| {
+            of(&now.counted).since(of(&before.counted)).uncounted_ns(counting_ns)
+        };
         let switches = now.switches.saturating_sub(before.switches).max(1) as f64;
         Self {
-            ns_per_switch: took(|run| run.switch_ns) / switches,
-            other_ns_per_second: took(|run| run.other_ns) / seconds(before, now).max(1e-9),
+            ns_per_switch: took(|run| run.switch) / switches,
+            other_ns_per_second: took(|run| run.other) / seconds(before, now).max(1e-9),
         }
     }
 
@@ -113,6 +187,12 @@ fn seconds(before: &Reading, now: &Reading) -> f64 {
 }
 
 impl BpfTime {
+    /// Of programs, of which one does nothing.
+    pub(super) fn new(nothing: Option<&'static str>) -> Self {
+        let nothing = Nothing { name: nothing, is_wanted: true, ..Nothing::default() };
+        Self { nothing, ..Self::default() }
+    }
+
     /// Looks at the clocks, and decides whether the kernel shall count from now on. Returns what was taken
     /// so far, in ns. To be called about once a second.
     fn read(&mut self, follows_switches: bool, counted: impl FnOnce() -> RunTime) -> u64 {
@@ -136,7 +216,8 @@ impl BpfTime {
             // Counted, so it is what it is.
             self.total_ns += counted_between(&self.last, now);
             if age >= COUNTING {
-                self.cost = Cost::between(&self.since, now);
+                self.nothing.learn(now.counted.nothing.since(self.since.counted.nothing));
+                self.cost = Cost::between(&self.since, now, self.nothing.counting_ns);
                 self.counting = None;
                 self.since = *now;
             }
@@ -157,6 +238,7 @@ impl BpfTime {
     /// What was found out holds no more: it is found out again as soon as possible.
     pub(super) fn count_again(&mut self) {
         self.begin_anew = true;
+        self.nothing.is_wanted = true;
     }
 
     fn start_counting(&mut self) {
@@ -175,9 +257,13 @@ impl BpfTime {
 }
 
 fn counted_between(before: &Reading, now: &Reading) -> f64 {
-    let sum =
-        |reading: &Reading| reading.counted.switch_ns.saturating_add(reading.counted.other_ns);
-    sum(now).saturating_sub(sum(before)) as f64
+    let RunTime { switch, other, nothing } = now.counted;
+    let of_each = [
+        switch.since(before.counted.switch),
+        other.since(before.counted.other),
+        nothing.since(before.counted.nothing),
+    ];
+    of_each.iter().map(|runs| runs.ns as f64).sum()
 }
 
 impl Session {
@@ -186,7 +272,9 @@ impl Session {
     /// once a second.
     pub fn bpf_ns(&mut self) -> u64 {
         let Self { bpf_time, object, facts, .. } = self;
-        bpf_time.read(facts.event.off_cpu(), || object.run_time())
+        let ns = bpf_time.read(facts.event.off_cpu(), || object.run_time());
+        bpf_time.nothing.settle(bpf_time.counting.is_some(), object);
+        ns
     }
 }
 
@@ -194,47 +282,17 @@ impl Object {
     /// What its programs have taken. One that was entered by a tail call is part of the one that called.
     fn run_time(&self) -> RunTime {
         let mut sum = RunTime::default();
-        for (name, ns) in self.run_times() {
-            let kind =
-                if name.starts_with("switch_") { &mut sum.switch_ns } else { &mut sum.other_ns };
-            *kind = kind.saturating_add(ns);
+        for (name, runs) in self.runs() {
+            let kind = match name.split('_').next() {
+                Some("switch") => &mut sum.switch,
+                Some("nothing") => &mut sum.nothing,
+                _ => &mut sum.other,
+            };
+            kind.add(runs);
         }
         sum
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: u64 = 1_000_000_000;
-
-    fn reading(at_s: u64, switches: u64, switch_ns: u64, other_ns: u64) -> Reading {
-        Reading { at_ns: at_s * S, switches, counted: RunTime { switch_ns, other_ns } }
-    }
-
-    #[test]
-    fn what_is_not_counted_is_taken_to_cost_what_it_did() {
-        let start = reading(10, 1_000, 0, 0);
-        let counted = reading(11, 2_000, 300_000, 50_000);
-        let cost = Cost::between(&start, &counted);
-        assert_eq!(cost, Cost { ns_per_switch: 300.0, other_ns_per_second: 50_000.0 });
-        // Ten times as many switches, for four seconds.
-        let later = reading(15, 42_000, 300_000, 50_000);
-        assert_eq!(cost.of(&counted, &later), 300.0 * 40_000.0 + 4.0 * 50_000.0);
-        let mut time =
-            BpfTime { cost, last: counted, since: counted, refused: true, ..BpfTime::default() };
-        time.step(&later);
-        assert_eq!(time.total_ns, 12_200_000.0);
-    }
-
-    #[test]
-    fn this_process_takes_time_and_memory() {
-        let before = cpu_ns();
-        while cpu_ns() == before {
-            std::hint::spin_loop();
-        }
-        assert!(memory_bytes() > 1 << 20, "{}", memory_bytes());
-        assert!(context_switches() > 0);
-    }
-}
+mod tests;

@@ -33,6 +33,8 @@ const SWITCH_CLASSIC: Chain = Chain {
     array: "TAIL_TP",
     kind: Kind::Classic,
 };
+const NOTHING_BTF: &str = "nothing_btf";
+const NOTHING_CLASSIC: &str = "nothing_tp";
 const FORK_BTF: &str = "fork_btf";
 const FORK_CLASSIC: &str = "fork_tp";
 const EXEC_BTF: &str = "exec_btf";
@@ -54,6 +56,21 @@ pub const fn switch(features: &Features) -> Chain {
 /// Attaches [`switch`].
 pub fn attach_switch(object: &mut Object, features: &Features) -> Result<Link, KernelError> {
     attach(object, switch(features).entry, SWITCH)
+}
+
+/// A program at the same place as [`switch`] that does nothing.
+pub const fn nothing(features: &Features) -> Wanted {
+    let (name, kind) = if features.btf_tracepoints {
+        (NOTHING_BTF, Kind::Btf(SWITCH))
+    } else {
+        (NOTHING_CLASSIC, Kind::Classic)
+    };
+    Wanted { name, kind, without: Some("the time in BPF programs includes what counting it takes") }
+}
+
+/// Attaches [`nothing`].
+pub fn attach_nothing(object: &mut Object, name: &'static str) -> Result<Link, KernelError> {
+    attach(object, name, SWITCH)
 }
 
 /// The programs that follow the lives of processes: births, so that a child has its parent's mappings

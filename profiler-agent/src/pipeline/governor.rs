@@ -90,6 +90,8 @@ const BPF_START: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_secs(2);
 /// Likewise memory, which is given back when a window ends.
 const MEMORY_SETTLING: Duration = Duration::from_secs(25);
+/// A step is taken above this part of the budget: what is judged are means, which follow behind.
+const AIM: f64 = 0.95;
 /// There is room for a step back where less than this part of the budget was taken, for several where it was
 /// less than this…
 const ROOM: f64 = 0.6;
@@ -198,7 +200,7 @@ impl Governor {
         // What is not known yet is no reason.
         let bpf = if self.bpf.is_known() { self.bpf.value() } else { 0.0 };
         let own = if self.own.is_known() { self.own.value() } else { 0.0 };
-        if bpf + own > allowed {
+        if bpf + own > allowed * AIM {
             self.calm = Duration::ZERO;
             return self.give_way(bpf + own, allowed);
         }
@@ -222,7 +224,7 @@ impl Governor {
         self.level = (self.level + steps).min(lowest);
         self.begin_anew();
         Some(format!(
-            "the agent took {:.2}% of the CPUs, above its budget of {:.2}%: it records {}",
+            "the agent took {:.2}% of the CPUs, of a budget of {:.2}%: it records {}",
             taken * 100.0,
             self.budget.cpu * 100.0,
             words(&self.rates())

@@ -21,6 +21,10 @@ use crate::model::frame::{Frame, Marker};
 use crate::model::losses::Losses;
 use crate::profile::{Window, encode};
 
+/// Free memory goes back to the system so often. A window takes most of it again, page by page, which costs more
+/// than giving it back.
+const GIVE_BACK: Duration = Duration::from_secs(30);
+
 /// Windows that may wait to be encoded. What finds no room is lost, and counted.
 const QUEUE: usize = 3;
 
@@ -145,13 +149,17 @@ struct Encoder<'a> {
 
 impl Encoder<'_> {
     fn serve(mut self, windows: Receiver<(Closed, Instant)>, mut each: impl FnMut(WindowDone)) {
+        let mut given_back_at = Instant::now();
         for (closed, ended) in windows {
             match self.encode(closed, ended) {
                 Ok(done) => each(done),
                 Err(error) => tracing::error!("a window is lost: it cannot be packed: {error}"),
             }
-            // What its stacks and names took lies between what stays: the allocator would keep it.
-            allocator::give_back();
+            // What stacks and names took lies between what stays: the allocator would keep it.
+            if given_back_at.elapsed() >= GIVE_BACK {
+                allocator::give_back();
+                given_back_at = Instant::now();
+            }
         }
     }
 

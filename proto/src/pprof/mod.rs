@@ -9,7 +9,7 @@ pub use pprof::protos::{Function, Label, Line, Location, Mapping, Profile, Sampl
 
 pub use borrowed::{Borrowed, BorrowedLocation, BorrowedSample, labels, numbers};
 pub use file::{
-    DecodeError, MAX_DECODED_BYTES, Unpacker, decode, encode, encode_gz, encode_zstd, entry_len,
-    to_gz,
+    DecodeError, GzPacker, MAX_DECODED_BYTES, Unpacker, decode, encode, encode_gz, encode_zstd,
+    entry_len, to_gz,
 };
 pub use validate::{MAX_DEPTH, Violation, validate};

@@ -24,8 +24,14 @@ impl Votes {
     /// process.
     pub(super) fn see(&mut self, source: &Source<'_>, sample: &Sample, stack: &[u64], value: i64) {
         let comm = source.comm(sample).unwrap_or_default();
+        let mut before = None;
         let files = stack.iter().filter_map(|id| {
-            let mapping = source.mapping(source.location(*id)?.mapping_id)?;
+            let mapping = source.location(*id)?.mapping_id;
+            // Of a run of frames in one file, one has all that there is to see.
+            if before.replace(mapping) == Some(mapping) {
+                return None;
+            }
+            let mapping = source.mapping(mapping)?;
             let path = source.text(mapping.filename);
             let is_file = !path.starts_with('[');
             is_file.then(|| (mapping.id, rank(path, comm)))

@@ -8,7 +8,9 @@ use anyhow::Result;
 use profiler_tests::daemon::{Daemon, Metrics};
 
 use crate::bench::observed::{cpu, peak_mib};
-use crate::bench::stats;
+
+/// What the agent knows of the time in its programs.
+const BPF_TIME: &str = "profiler_agent_bpf_time_seconds_total";
 
 /// At a moment.
 pub(super) struct Seen {
@@ -16,7 +18,6 @@ pub(super) struct Seen {
     /// CPU time by the name of the thread, ns.
     threads: BTreeMap<String, u64>,
     own_ns: u64,
-    bpf_ns: u64,
     peak_mib: f64,
     metrics: Metrics,
 }
@@ -28,7 +29,7 @@ pub(super) struct Passed {
     pub(super) own: f64,
     /// The same by the name of the thread, most first.
     pub(super) threads: Vec<(String, f64)>,
-    /// Time in its programs, as a part of one CPU.
+    /// Time in its programs as the agent says, as a part of one CPU.
     pub(super) bpf: f64,
     /// The most memory since its start, MiB.
     pub(super) peak_mib: f64,
@@ -41,12 +42,10 @@ impl Seen {
     pub(super) fn now(daemon: &Daemon) -> Result<Self> {
         let pid = daemon.pid();
         let metrics = daemon.metrics()?;
-        let programs = stats::programs(pid)?;
         Ok(Self {
             at: Instant::now(),
             threads: threads(pid)?,
             own_ns: u64::try_from(cpu(pid)?.as_nanos()).unwrap_or(u64::MAX),
-            bpf_ns: programs.values().map(|runs| runs.ns).sum(),
             peak_mib: peak_mib(pid)?,
             metrics,
         })
@@ -62,11 +61,13 @@ impl Seen {
         };
         let mut threads: Vec<_> = self.threads.iter().map(of_thread).collect();
         threads.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let bpf = self.metrics.sum(BPF_TIME).unwrap_or_default()
+            - before.metrics.sum(BPF_TIME).unwrap_or_default();
         Passed {
             seconds,
             own: part(self.own_ns, before.own_ns),
             threads,
-            bpf: part(self.bpf_ns, before.bpf_ns),
+            bpf: bpf / seconds,
             peak_mib: self.peak_mib,
             before: before.metrics.clone(),
             after: self.metrics,
