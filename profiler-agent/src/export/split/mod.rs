@@ -165,13 +165,13 @@ fn parts<'a>(
             if !part.has_room_for(stack) {
                 let full = std::mem::replace(&mut part, new_part());
                 parts.extend(full.finish(parts.len()));
+                // A stack that fits in no part, however empty, cannot be sent.
+                if !part.has_room_for(stack) {
+                    left_out.samples += 1;
+                    continue;
+                }
             }
-            // A stack that fits in no part, however empty, cannot be sent.
-            if part.has_room_for(stack) {
-                part.add(stack, *value);
-            } else {
-                left_out.samples += 1;
-            }
+            part.add(stack, *value);
         }
         parts.extend(part.finish(parts.len()));
     }
