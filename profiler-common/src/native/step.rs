@@ -177,7 +177,9 @@ pub fn interrupted<S: Stack>(
 ) -> Result<(), WalkEnd> {
     let context = at.sp.wrapping_add(rule.offset());
     // rbp, rbx, rdx, rax, rcx, rsp, rip; x29, x30, sp, pc.
-    let mut saved = [0; 7];
+    // Not zeros: LLVM would call a `memset`, and a program that calls functions may not make tail calls on
+    // arm64 kernels before 6.0.
+    let mut saved = [context | 1; 7];
     let first = if is_arm { 416 } else { 120 };
     if !stack.words(context.wrapping_add(first), &mut saved) {
         return Err(WalkEnd::Unreadable);

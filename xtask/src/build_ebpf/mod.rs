@@ -6,6 +6,7 @@
 mod back_edges;
 mod manifest;
 mod normalize;
+mod tail_calls;
 mod toolchain;
 
 use std::fs;
@@ -59,6 +60,7 @@ fn compile(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let built = toolchain.build()?;
     let object = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     back_edges::check(&object)?;
+    tail_calls::check(&object)?;
     normalize::normalize(&object)
 }
 
