@@ -87,7 +87,11 @@ fn cargo_for(cache: &Path, arch: Arch) -> Result<Command> {
         cargo.env("RUSTFLAGS", STATIC);
         return Ok(cargo);
     }
-    debian::ensure(&[Need { program: arch.cc(), package: "gcc-aarch64-linux-gnu" }])?;
+    debian::ensure(&[
+        Need { program: arch.cc(), package: "gcc-aarch64-linux-gnu" },
+        // Headers for libraries in C, and what is linked statically.
+        Need { program: "/usr/aarch64-linux-gnu/lib/libc.a", package: "libc6-dev-arm64-cross" },
+    ])?;
     let cross = format!("{STATIC} -C linker={}", arch.cc());
     let sysroot = sh::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(arch.target()).is_dir() {
