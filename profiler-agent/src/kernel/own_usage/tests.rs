@@ -1,3 +1,5 @@
+//! What the programs take, counted and not counted; and what this process takes.
+
 use super::*;
 
 const S: u64 = 1_000_000_000;
