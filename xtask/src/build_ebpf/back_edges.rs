@@ -2,30 +2,23 @@
 //! an instruction that just goes on to the next. Which of the two it is depends on how LLVM places the
 //! blocks of a function, so every object is checked as `check_cfg` of kernel/bpf/verifier.c does it.
 
-use anyhow::{Context as _, Result, bail};
-use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use anyhow::{Result, bail};
+
+use super::functions;
 
 /// Bytes of an instruction.
 const SIZE: usize = 8;
 
 /// Fails when a function of the object has a loop that old kernels refuse.
 pub fn check(object: &[u8]) -> Result<()> {
-    let file: ElfFile64<'_> = ElfFile64::parse(object).context("the linker made no ELF object")?;
-    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
-        let Some(section) = symbol.section_index() else { continue };
-        let code = file.section_by_index(section)?.data()?;
-        let start = usize::try_from(symbol.address())?;
-        let end = start.saturating_add(usize::try_from(symbol.size())?);
-        let code = code.get(start..end).context("a function lies outside of its section")?;
+    functions::each(object, |name, code| {
         if let Some((from, to)) = refused_edge(code) {
             bail!(
-                "kernels before 6.0 refuse {}: its instruction {from} closes a loop by going on to {to}",
-                symbol.name()?
+                "kernels before 6.0 refuse {name}: its instruction {from} closes a loop by going on to {to}"
             );
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! toolchain nor a nightly compiler. `--check` tells when the two are no longer what the sources say.
 
 mod back_edges;
+mod functions;
 mod manifest;
 mod normalize;
 mod tail_calls;

@@ -2,9 +2,9 @@
 //! not call functions (`check_max_stack_depth` of kernel/bpf/verifier.c). LLVM calls `memset` and `memcpy`
 //! where it finds that shorter, so every object is checked.
 
-use anyhow::{Context as _, Result, bail};
-use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use anyhow::{Result, bail};
+
+use super::functions;
 
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
@@ -15,22 +15,15 @@ const TAIL_CALL: i32 = 12;
 
 /// Fails when a function of the object makes tail calls and calls functions.
 pub fn check(object: &[u8]) -> Result<()> {
-    let file: ElfFile64<'_> = ElfFile64::parse(object).context("the linker made no ELF object")?;
-    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
-        let Some(section) = symbol.section_index() else { continue };
-        let code = file.section_by_index(section)?.data()?;
-        let start = usize::try_from(symbol.address())?;
-        let end = start.saturating_add(usize::try_from(symbol.size())?);
-        let code = code.get(start..end).context("a function lies outside of its section")?;
+    functions::each(object, |name, code| {
         if does_both(code) {
             bail!(
-                "arm64 kernels before 6.0 refuse {}: it makes tail calls and calls functions, of which \
-                 `memset` and `memcpy` are LLVM's own idea",
-                symbol.name()?
+                "arm64 kernels before 6.0 refuse {name}: it makes tail calls and calls functions, of which \
+                 `memset` and `memcpy` are LLVM's own idea"
             );
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn does_both(code: &[u8]) -> bool {
