@@ -114,6 +114,8 @@ pub const CROWD: Workload = c("crowd", "crowd.c");
 pub const RESTLESS: Workload = c("restless", "restless.c").built(way::STATIC);
 /// A library that sets the calendar of who preloads it.
 pub const CALENDAR: Workload = c("calendar.so", "calendar.c").built(way::SHARED);
+/// A library that makes each flush to the disk slow for who preloads it.
+pub const SLOW_DISK: Workload = c("slow_disk.so", "slow_disk.c").built(way::SHARED);
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");
 

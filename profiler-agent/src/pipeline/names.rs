@@ -1,39 +1,44 @@
-//! What frames are called, for as long as windows need it.
+//! What frames are called, for as long as windows need it, and as long as there is room.
 //!
-//! Two generations bound it: where the young one has its share when a window was encoded, it becomes the
-//! old one, and what the old one held is forgotten, except what was asked for meanwhile. Within a window
-//! nothing is forgotten.
+//! Within a window nothing is forgotten. When one was encoded and there are more names than there may be,
+//! those go that were not in use for longest.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
 
 use crate::model::frame::{Frame, FrameKey};
-use crate::model::names::Names;
+use crate::model::names::{FrameNames, Names};
 
-/// Names in the young generation from which on it becomes the old one.
-const MAX_YOUNG: usize = 20_000;
+/// Names that are kept beyond the windows that need them, with those.
+const MAX_NAMES: usize = 30_000;
 
 /// The names.
 #[derive(Debug, Default)]
 pub(super) struct KnownNames {
-    young: Names,
-    old: Names,
-    /// Memory is tight: a generation is as old as a window.
+    names: HashMap<FrameKey, Known, RandomState>,
+    /// Windows that were encoded.
+    windows: u64,
+    /// Memory is tight: names go with the windows that need them.
     tight: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    names: FrameNames,
+    /// How many windows had been encoded when it was last asked for.
+    used: u64,
 }
 
 impl KnownNames {
     /// The frames that have no name yet; those that have one are in use.
     pub(super) fn unknown(&mut self, mut frames: Vec<Frame>) -> Vec<Frame> {
-        frames.retain(|frame| {
-            let key = frame.key();
-            if self.young.contains_key(&key) {
-                return false;
+        frames.retain(|frame| match self.names.get_mut(&frame.key()) {
+            Some(known) => {
+                known.used = self.windows;
+                false
             }
-            match self.old.remove(&key) {
-                Some(name) => {
-                    self.young.insert(key, name);
-                    false
-                }
-                None => true,
-            }
+            None => true,
         });
         frames
     }
@@ -45,36 +50,49 @@ impl KnownNames {
 
     /// Adds names.
     pub(super) fn add(&mut self, names: Names) {
-        self.young.extend(names);
+        let used = self.windows;
+        let known = names.into_iter().map(|(key, names)| (key, Known { names, used }));
+        self.names.extend(known);
     }
 
     /// Those of these frames.
     pub(super) fn of(&self, frames: impl Iterator<Item = FrameKey>) -> Names {
-        let name = |key| {
-            let name = self.young.get(&key).or_else(|| self.old.get(&key))?;
-            Some((key, name.clone()))
-        };
-        frames.filter_map(name).collect()
+        frames.filter_map(|key| Some((key, self.names.get(&key)?.names.clone()))).collect()
     }
 
     /// All of them.
     pub(super) fn into_all(self) -> Names {
-        let Self { young, mut old, .. } = self;
-        old.extend(young);
-        old
+        self.names.into_iter().map(|(key, known)| (key, known.names)).collect()
     }
 
-    /// A window was encoded: what was not in use for long may go.
+    /// A window was encoded: what was not in use for long may go. The next one has begun before, so what
+    /// was asked for since the last one was encoded stays.
     pub(super) fn end_window(&mut self) {
-        if self.tight || self.young.len() >= MAX_YOUNG {
-            self.old = std::mem::take(&mut self.young);
+        let max = if self.tight { 0 } else { MAX_NAMES };
+        let beyond = self.names.len().saturating_sub(max);
+        let mut idle: Vec<u64> =
+            self.names.values().map(|known| known.used).filter(|u| *u < self.windows).collect();
+        if beyond > 0 && !idle.is_empty() {
+            let last = beyond.min(idle.len()) - 1;
+            let (older, &mut youngest, _) = idle.select_nth_unstable(last);
+            // As many of the youngest that go as are needed.
+            let mut of_youngest = older.iter().filter(|used| **used == youngest).count() + 1;
+            self.names.retain(|_, known| match known.used.cmp(&youngest) {
+                std::cmp::Ordering::Less => false,
+                std::cmp::Ordering::Equal if of_youngest > 0 => {
+                    of_youngest -= 1;
+                    false
+                }
+                _ => true,
+            });
         }
+        self.windows += 1;
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.names.len()
     }
 }
 
@@ -106,6 +124,22 @@ mod tests {
     }
 
     #[test]
+    fn those_go_that_were_not_in_use_for_longest() {
+        let mut names = KnownNames::default();
+        let first = 0..MAX_NAMES as u64 - 10;
+        name_new(&mut names, first.clone());
+        names.end_window();
+        name_new(&mut names, 0..100);
+        names.end_window();
+        assert_eq!(name_new(&mut names, 100_000..100_030), 30);
+        names.end_window();
+        assert_eq!(names.len(), MAX_NAMES, "no more go than must");
+        assert_eq!(name_new(&mut names, 100_000..100_030), 0);
+        assert_eq!(name_new(&mut names, 0..100), 0);
+        assert_eq!(name_new(&mut names, first), 20);
+    }
+
+    #[test]
     fn names_are_kept_while_they_are_in_use_and_never_grow_with_time() {
         let mut names = KnownNames::default();
         let mut asked = 0;
@@ -118,7 +152,7 @@ mod tests {
             let keys = all.map(|address| Frame::Kernel { address }.key());
             assert_eq!(names.of(keys).len(), 9_000, "a window has all of its names");
             names.end_window();
-            assert!(names.len() <= 2 * (MAX_YOUNG + 9_000));
+            assert!(names.len() <= MAX_NAMES);
         }
         assert_eq!(asked, 1_000, "what is always in use is named once");
     }

@@ -19,7 +19,7 @@ use super::patience::Patient;
 use super::procfs::{Procfs, now_ns};
 use super::service::Rules;
 use super::stacks::{Known, Stacks};
-use super::table::Table;
+use super::table::{NO_MEMORY, Table};
 use super::text::{comm, printable};
 use super::{Attributed, Config};
 use crate::model::event::{Event, Exit, Mmap, RawStack};
@@ -129,6 +129,7 @@ impl Processes {
             self.table.end(pid, event.time_ns());
         }
         self.make_up_for_missed_events(event.time_ns());
+        self.stacks.forget_gone(event.time_ns(), || self.table.versions());
     }
 
     /// Says whose a stack is and where its addresses lie.
@@ -337,8 +338,7 @@ impl Processes {
 
     fn resolve(&mut self, raw: &RawStack) -> Known {
         let life = self.table.entry(raw.pid);
-        // Kernel frames are the same in all processes.
-        let version = if raw.user.is_empty() { 0 } else { life.version() };
+        let version = if raw.user.is_empty() { NO_MEMORY } else { life.version() };
         if let Some(known) = self.stacks.get(version, raw) {
             return known;
         }

@@ -1,18 +1,27 @@
 //! Stacks that were attributed before: a program is mostly where it has been, so most stacks cost one
 //! lookup.
 //!
-//! Two generations bound it: when the young one has its share of frames, it becomes the old one, and
-//! what the old one held is forgotten, except what was asked for meanwhile.
+//! The number of their frames is bounded: what comes once makes room for what comes again. A stack in a
+//! memory that no process has any more is never asked for again, and would keep the files of that memory
+//! open: those go by themselves.
 
 use std::hash::{Hash, Hasher};
-use std::mem;
+use std::time::Duration;
 
-use ahash::RandomState;
-use indexmap::{Equivalent, IndexMap};
+use ahash::{AHashSet, RandomState};
 use profiler_common::walk::WalkEnd;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, Weighter};
 
+use super::backoff::Backoff;
 use crate::model::event::RawStack;
 use crate::model::frame::Stack;
+
+/// Frames of a stack, as the cache expects them.
+const USUAL_FRAMES: usize = 16;
+
+/// Between two looks for stacks that nobody will ask for again.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// A stack with what has to be counted each time that it is handed out.
 #[derive(Clone, Debug)]
@@ -26,11 +35,13 @@ pub(super) struct Known {
 /// The stacks that are known.
 #[derive(Debug)]
 pub(super) struct Stacks {
-    young: IndexMap<Key, Known, RandomState>,
-    old: IndexMap<Key, Known, RandomState>,
-    young_frames: usize,
-    max_young_frames: usize,
+    known: Cache<Key, Known, Frames, RandomState>,
+    forget: Backoff,
 }
+
+/// Weighs a stack.
+#[derive(Clone, Debug)]
+struct Frames;
 
 /// A raw stack in one version of an address space.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,26 +58,29 @@ struct Query<'a> {
     raw: &'a RawStack,
 }
 
+impl Weighter<Key, Known> for Frames {
+    fn weight(&self, _: &Key, known: &Known) -> u64 {
+        // An empty stack is not free either.
+        known.stack.len() as u64 + 1
+    }
+}
+
 impl Stacks {
     /// None, and never more than `max_frames` frames.
     pub(super) fn new(max_frames: usize) -> Self {
-        Self {
-            young: IndexMap::default(),
-            old: IndexMap::default(),
-            young_frames: 0,
-            max_young_frames: max_frames / 2,
-        }
+        let known = Cache::with(
+            max_frames / USUAL_FRAMES,
+            max_frames as u64,
+            Frames,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { known, forget: Backoff::new(FORGET_EVERY, FORGET_EVERY) }
     }
 
     /// The attribution of a stack in this version of its address space.
-    pub(super) fn get(&mut self, version: u64, raw: &RawStack) -> Option<Known> {
-        let query = Query { version, raw };
-        if let Some(known) = self.young.get(&query) {
-            return Some(known.clone());
-        }
-        let (key, known) = self.old.swap_remove_entry(&query)?;
-        self.insert(key, known.clone());
-        Some(known)
+    pub(super) fn get(&self, version: u64, raw: &RawStack) -> Option<Known> {
+        self.known.get(&Query { version, raw }).cloned()
     }
 
     /// Keeps the attribution of a stack.
@@ -77,17 +91,15 @@ impl Stacks {
             user: raw.user.as_slice().into(),
             kernel: raw.kernel.as_slice().into(),
         };
-        self.insert(key, known);
+        self.known.insert(key, known);
     }
 
-    fn insert(&mut self, key: Key, known: Known) {
-        // An empty stack is not free either.
-        self.young_frames += known.stack.len() + 1;
-        if self.young_frames > self.max_young_frames {
-            self.old = mem::take(&mut self.young);
-            self.young_frames = known.stack.len() + 1;
+    /// Now and then: forgets the stacks in versions that are not in use any more.
+    pub(super) fn forget_gone(&mut self, now_ns: u64, in_use: impl Fn() -> AHashSet<u64>) {
+        if self.forget.is_due(now_ns) {
+            let in_use = in_use();
+            self.known.retain(|key, _| in_use.contains(&key.version));
         }
-        self.young.insert(key, known);
     }
 }
 

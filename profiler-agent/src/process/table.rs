@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use super::Config;
 use super::address_space::{Budget, Change};
@@ -15,6 +15,9 @@ use super::text::comm;
 use crate::model::event::{CommChange, Exit, Fork};
 use crate::model::losses::Losses;
 use crate::model::space::Mapping;
+
+/// A number that is no [`Life::version`]: of stacks in the kernel alone, which are the same everywhere.
+pub(super) const NO_MEMORY: u64 = 0;
 
 /// Processes by number.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl Table {
             budget: Budget::new(config.max_mappings, config.max_process_mappings),
             max_lives: config.max_processes.max(1),
             keep_dead_ns: nanos(config.keep_dead),
-            last_version: 0,
+            last_version: NO_MEMORY,
             changed: HashSet::new(),
             losses: Losses::default(),
         }
@@ -86,6 +89,11 @@ impl Table {
         let version = self.next_version();
         let budget = &self.budget;
         self.lives.entry(pid).or_insert_with(|| Life::new(Source::Unread, budget, version))
+    }
+
+    /// The versions of all memory that is known, and that of what has none.
+    pub(super) fn versions(&self) -> AHashSet<u64> {
+        self.lives.values().map(Life::version).chain([NO_MEMORY]).collect()
     }
 
     /// A number for [`Life::version`] that no address space had.

@@ -1,10 +1,11 @@
 //! Names for places in binaries: from debug information where it is there and fits the budget, from
 //! symbol tables otherwise.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
 
 use super::budget::Budget;
 use super::dwarf::DwarfError;
@@ -26,7 +27,7 @@ pub(super) struct RawLine {
     pub line: u32,
 }
 
-/// Binaries whose debug file is remembered; when there are more, all are looked for again.
+/// Binaries whose debug file is remembered.
 const MAX_DEBUG_FILES: usize = 512;
 
 /// Names places in binaries.
@@ -34,13 +35,13 @@ pub(super) struct Native {
     debug_dirs: Vec<PathBuf>,
     budget: Budget,
     /// The separate debug file of each binary, `None` where there is none.
-    debug_files: HashMap<u32, Option<Arc<Elf>>>,
+    debug_files: Cache<u32, Option<Arc<Elf>>>,
 }
 
 impl Native {
     /// Looks for separate debug files in `debug_dirs`, and lets debug information take `budget` bytes.
     pub fn new(debug_dirs: Vec<PathBuf>, budget: u64) -> Self {
-        Self { debug_dirs, budget: Budget::new(budget), debug_files: HashMap::new() }
+        Self { debug_dirs, budget: Budget::new(budget), debug_files: Cache::new(MAX_DEBUG_FILES) }
     }
 
     /// Whether the agent's memory is tight: debug information then has less.
@@ -136,11 +137,12 @@ impl Native {
         if debug_sections::exist(elf) {
             return None;
         }
-        if self.debug_files.len() >= MAX_DEBUG_FILES && !self.debug_files.contains_key(&binary.id) {
-            self.debug_files.clear();
+        if let Some(known) = self.debug_files.get(&binary.id) {
+            return known.clone();
         }
-        let find = || debug_file::find(elf, binary, &self.debug_dirs);
-        self.debug_files.entry(binary.id).or_insert_with(|| find().map(Arc::new)).clone()
+        let found = debug_file::find(elf, binary, &self.debug_dirs).map(Arc::new);
+        self.debug_files.insert(binary.id, found.clone());
+        found
     }
 }
 

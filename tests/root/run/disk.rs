@@ -1,13 +1,14 @@
 //! The disk full: windows wait in memory, sinks have them all the same, and they are written when that
-//! works again. The disk without an answer: windows wait before it.
+//! works again. The disk without an answer, and the slow one: windows wait before it.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use profiler_tests::daemon::Room;
-use profiler_tests::{agent, wait};
+use profiler_tests::{agent, wait, workload};
 
 use super::windows::{assert_nothing_is_lost_silently, now_ns, wait_for, wait_for_one_after};
 use crate::host;
@@ -64,7 +65,11 @@ fn fault(begin: impl FnOnce(&Path), end: impl FnOnce(&Path)) {
     println!("{:?} after the fault all was shipped and stored", ended.elapsed());
     assert_nothing_is_lost_silently(&room.windows().unwrap());
 
-    // All of them are in the store: the next start finds them.
+    assert_stored(&room, shipped);
+}
+
+/// So many windows are in the store: the next start finds them.
+fn assert_stored(room: &Room, shipped: usize) {
     let mut agent = room.start(&["--set", "store.size=16 MiB", "--log-level", "info"]).unwrap();
     let log = room.log();
     let line = log.lines().rev().find(|line| line.contains("flight recorder is open")).unwrap();
@@ -150,4 +155,51 @@ fn a_disk_that_does_not_answer_loses_nothing() {
     assert!(windows.len() >= before + 3);
     assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
     assert_nothing_is_lost_silently(&room.windows().unwrap());
+}
+
+/// The flushes of one agent take longer, the file says how much: see the library.
+struct SlowDisk(fs::File);
+
+impl SlowDisk {
+    fn set(&self, delay: Duration) {
+        self.0.write_all_at(&(delay.as_nanos() as u64).to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Flushes that were made to wait.
+    fn flushes(&self) -> u64 {
+        let mut count = [0; 8];
+        self.0.read_exact_at(&mut count, 8).unwrap();
+        u64::from_ne_bytes(count)
+    }
+}
+
+/// Each flush takes longer than a window is long, and all of them come to an end.
+#[test]
+fn a_slow_disk_loses_nothing() {
+    let _host = host::claim();
+    let room = Room::new().unwrap();
+    let path = room.path("slow");
+    fs::write(&path, [0; 16]).unwrap();
+    let disk = SlowDisk(fs::File::options().read(true).write(true).open(&path).unwrap());
+    let mut command = room.command(&["--log-level", "info"]).unwrap();
+    command.env("LD_PRELOAD", workload::SLOW_DISK.build().unwrap()).env("SLOW_DISK", &path);
+    let mut agent = room.started(&mut command).unwrap();
+    let before = wait_for(&room, 2, Duration::from_secs(30)).unwrap().len();
+
+    disk.set(Duration::from_secs(3));
+    wait_for(&room, before + 5, Duration::from_secs(60)).unwrap();
+    for path in ["/healthz", "/metrics"] {
+        let asked = Instant::now();
+        assert_eq!(agent.get(path).unwrap().status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{path}: {:?}", asked.elapsed());
+    }
+    assert!(disk.flushes() > 0, "the disk was never slow");
+    disk.set(Duration::ZERO);
+    let ended = (Instant::now(), now_ns());
+    let windows = wait_for_one_after(&room, ended.1, Duration::from_secs(60)).unwrap();
+    println!("{} windows, the next one {:?} after the fault", windows.len(), ended.0.elapsed());
+    assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
+    let windows = room.windows().unwrap();
+    assert_nothing_is_lost_silently(&windows);
+    assert_stored(&room, windows.len());
 }

@@ -51,8 +51,7 @@ fn what_is_asked_for_stays_and_the_rest_goes() {
     for n in 1..1_000 {
         stacks.keep(1, &raw(&[n], &[]), known(9, n));
         assert!(stacks.get(1, &raw(&[0], &[])).is_some(), "after {n}");
-        let frames: usize =
-            stacks.young.values().chain(stacks.old.values()).map(|k| k.stack.len()).sum();
+        let frames: usize = stacks.known.iter().map(|(_, known)| known.stack.len()).sum();
         assert!(frames <= 200, "{frames}");
     }
     assert!(stacks.get(1, &raw(&[1], &[])).is_none());
@@ -65,5 +64,16 @@ fn empty_stacks_are_bounded_too() {
     for version in 0..1_000 {
         stacks.keep(version, &raw(&[], &[]), known(0, 0));
     }
-    assert!(stacks.young.len() + stacks.old.len() <= 100);
+    assert!(stacks.known.len() <= 100);
+}
+
+#[test]
+fn stacks_in_a_memory_that_is_gone_go_with_it() {
+    let mut stacks = Stacks::new(1_000);
+    for version in 0..10 {
+        stacks.keep(version, &raw(&[1], &[]), known(1, version));
+    }
+    stacks.forget_gone(1, || [3].into());
+    assert_eq!(stacks.known.len(), 1);
+    assert!(stacks.get(3, &raw(&[1], &[])).is_some());
 }
