@@ -1,5 +1,6 @@
 //! The fuzzer's way to the records that the kernel and the BPF programs write.
 
+use super::spare::Spare;
 use super::{ring_record, sideband, sideband_record};
 
 /// Decodes a record: of the ring or, as the first byte says, of the side-band with or without build
@@ -7,7 +8,7 @@ use super::{ring_record, sideband, sideband_record};
 pub fn record(input: &[u8]) {
     let Some((kind, record)) = input.split_first() else { return };
     match kind {
-        0 => drop(ring_record::decode(record)),
+        0 => drop(ring_record::decode(record, &mut Spare::default())),
         kind => {
             let config = (*sideband::builder(kind & 1 != 0).attrs()).into();
             let _ = sideband_record::parse(record, &config);

@@ -56,6 +56,7 @@ mod merge;
 mod pace;
 mod ring;
 mod ring_record;
+mod spare;
 mod waiter;
 
 mod cgroup;

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use aya::maps::{MapData, RingBuf};
 
 use super::ring_record;
+use super::spare::Spare;
 use crate::model::event::Event;
 
 /// Length of the kernel's header in front of each record.
@@ -29,13 +30,14 @@ pub struct Ring {
     buffer: RingBuf<MapData>,
     fill: RingFill,
     malformed: u64,
+    spare: Spare,
 }
 
 impl Ring {
     /// Reads a ring of this many bytes.
     pub fn new(buffer: RingBuf<MapData>, capacity_bytes: u32) -> Self {
         let fill = RingFill { capacity_bytes: capacity_bytes.into(), ..RingFill::default() };
-        Self { buffer, fill, malformed: 0 }
+        Self { buffer, fill, malformed: 0, spare: Spare::default() }
     }
 
     /// Becomes readable when the programs ask for a reader: the ring is half full.
@@ -50,13 +52,18 @@ impl Ring {
         while bytes < self.fill.capacity_bytes {
             let Some(item) = self.buffer.next() else { break };
             bytes += RECORD_HEADER + (item.len() as u64).next_multiple_of(8);
-            match ring_record::decode(&item) {
+            match ring_record::decode(&item, &mut self.spare) {
                 Some(event) => sink(event),
                 None => self.malformed += 1,
             }
         }
         self.fill.last_bytes = bytes;
         self.fill.peak_bytes = self.fill.peak_bytes.max(bytes);
+    }
+
+    /// Takes the memory of an event that nobody needs any more.
+    pub fn reuse(&mut self, event: Event) {
+        self.spare.reuse(event);
     }
 
     /// How full it gets.

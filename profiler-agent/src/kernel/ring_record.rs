@@ -6,18 +6,19 @@ use profiler_common::thread::ThreadState;
 use profiler_common::walk::WalkEnd;
 use zerocopy::FromBytes as _;
 
+use super::spare::Spare;
 use crate::model::event::{self, Event, RawBlock, RawStack, Resume};
 
 /// Size of a word of a stack.
 const WORD: usize = size_of::<u64>();
 
-/// Decodes one record.
-pub fn decode(bytes: &[u8]) -> Option<Event> {
+/// Decodes one record, into buffers that are at hand.
+pub fn decode(bytes: &[u8], spare: &mut Spare) -> Option<Event> {
     let kind = u32::from_ne_bytes(*bytes.first_chunk()?);
     match RecordKind::from_raw(kind)? {
-        RecordKind::OnCpu => Some(Event::OnCpu(stack(bytes)?.0)),
+        RecordKind::OnCpu => Some(Event::OnCpu(stack(bytes, spare)?.0)),
         RecordKind::Block => {
-            let (stack, header) = stack(bytes)?;
+            let (stack, header) = stack(bytes, spare)?;
             Some(Event::Block(RawBlock {
                 stack,
                 state: ThreadState::from_raw(header.state.into())?,
@@ -28,10 +29,10 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
     }
 }
 
-fn stack(bytes: &[u8]) -> Option<(RawStack, StackRecord)> {
+fn stack(bytes: &[u8], spare: &mut Spare) -> Option<(RawStack, StackRecord)> {
     let (header, frames) = StackRecord::read_from_prefix(bytes).ok()?;
-    let (user, rest) = words(frames, header.user_frames)?;
-    let (kernel, rest) = words(rest, header.kernel_frames)?;
+    let (user, rest) = words(frames, header.user_frames, spare)?;
+    let (kernel, rest) = words(rest, header.kernel_frames, spare)?;
     let rest = if header.flags & flags::REST != 0 { Some(Box::new(rest_of(rest)?)) } else { None };
     let stack = RawStack {
         time_ns: header.time_ns,
@@ -56,10 +57,12 @@ fn rest_of(bytes: &[u8]) -> Option<event::Rest> {
 }
 
 /// Splits off as many words as a header announces, if they are there.
-fn words(bytes: &[u8], count: u16) -> Option<(Vec<u64>, &[u8])> {
+fn words<'a>(bytes: &'a [u8], count: u16, spare: &mut Spare) -> Option<(Vec<u64>, &'a [u8])> {
     let (frames, rest) = bytes.split_at_checked(WORD * usize::from(count))?;
     let (frames, _) = frames.as_chunks::<WORD>();
-    Some((frames.iter().map(|w| u64::from_ne_bytes(*w)).collect(), rest))
+    let mut words = if frames.is_empty() { Vec::new() } else { spare.buffer() };
+    words.extend(frames.iter().map(|word| u64::from_ne_bytes(*word)));
+    Some((words, rest))
 }
 
 fn resume(bytes: &[u8]) -> Option<Resume> {
@@ -81,6 +84,10 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     use super::*;
+
+    fn decode(bytes: &[u8]) -> Option<Event> {
+        super::decode(bytes, &mut Spare::default())
+    }
 
     fn header(kind: RecordKind, user_frames: u16, kernel_frames: u16) -> StackRecord {
         StackRecord {

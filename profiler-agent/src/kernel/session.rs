@@ -95,6 +95,11 @@ impl Session {
         self.release(now.saturating_sub(SETTLED.as_nanos() as u64), events)
     }
 
+    /// Takes back an event that was taken: its memory is for the next ones.
+    pub fn reuse(&mut self, event: Event) {
+        self.ring.reuse(event);
+    }
+
     /// Up to this moment all events were handed over, unless they came too late (CLOCK_MONOTONIC, ns).
     pub fn released_until_ns(&self) -> u64 {
         self.merge.released_until_ns()

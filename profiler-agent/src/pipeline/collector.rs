@@ -190,6 +190,7 @@ impl Collector<'_> {
             let end_ns = self.windows.end_ns();
             while let Some(event) = self.queue.pop_front_if(|event| event.time_ns() <= end_ns) {
                 self.line.take(&event);
+                self.session.reuse(event);
             }
             if self.session.released_until_ns() < end_ns {
                 return Ok(());

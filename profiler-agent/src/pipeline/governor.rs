@@ -222,7 +222,12 @@ impl Governor {
         let excess = taken / allowed.max(1e-9);
         let steps = if excess > 2.0 { LEAP } else { usize::from(excess > 1.25) + 1 };
         self.level = (self.level + steps).min(lowest);
-        self.begin_anew();
+        self.bpf.rest(SETTLING);
+        // The programs may be judged every few seconds. What the agent takes itself could never be judged
+        // if that began anew each time.
+        if self.own.is_known() {
+            self.own.rest(SETTLING);
+        }
         Some(format!(
             "the agent took {:.2}% of the CPUs, of a budget of {:.2}%: it records {}",
             taken * 100.0,

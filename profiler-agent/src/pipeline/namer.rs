@@ -173,6 +173,7 @@ impl Naming {
     /// Names frames, one file after the other: a window that cannot wait for a large one has the names of
     /// those before it.
     fn name(&self, symbolizer: &mut Symbolizer, frames: Vec<Frame>, number: u64) {
+        symbolizer.close_idle();
         for frames in by_file(frames) {
             let mut names = Names::default();
             symbolizer.symbolize(&frames, &mut names);

@@ -2,9 +2,11 @@
 //!
 //! blazesym keeps what it read, and reads more with every address. What that takes is known before it
 //! is read, so room is made first: the binaries that were not used for longest are closed, and one that
-//! fills the budget alone forgets what was read of it.
+//! fills the budget alone forgets what was read of it. What nobody asks for any more is closed too: it is
+//! memory and a descriptor, and on a host that compiles there are two new ones each second.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::debug_sections;
 use super::dwarf::{Dwarf, DwarfError};
@@ -12,11 +14,18 @@ use super::dwarf_cost::Refusal;
 use super::elf::Elf;
 use super::native::RawLine;
 
-/// How often a binary is opened at most. More often means that the budget is too small for the binaries
-/// that are in use together: they would be closed and opened again without end.
-const MAX_OPENINGS: u32 = 8;
+/// A binary that was not asked for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
 
-/// Binaries of which it is remembered that their debug information is not used, and how often each was
+/// How often a binary is opened at most in [`OPENINGS_IN`]. More often means that the budget is too small for
+/// the binaries that are in use together: they would be closed and opened again without end, and opening
+/// reads all there is.
+const MAX_OPENINGS: usize = 3;
+
+/// One that is closed for being idle may be opened again each time.
+const OPENINGS_IN: Duration = IDLE.saturating_mul(MAX_OPENINGS as u32);
+
+/// Binaries of which it is remembered that their debug information is not used, and when each was
 /// opened; when there are more, both are forgotten, which costs a second try of each.
 const MAX_REMEMBERED: usize = 8192;
 
@@ -32,13 +41,17 @@ pub(super) struct Budget {
     open: HashMap<u32, Opened>,
     /// Binaries whose debug information is not used: it is not tried again.
     refused: HashSet<u32>,
-    openings: HashMap<u32, u32>,
-    clock: u64,
+    /// When each was opened in the last while.
+    openings: HashMap<u32, Vec<Instant>>,
+    now: Instant,
+    uses: u64,
 }
 
 struct Opened {
     dwarf: Dwarf,
-    last_used: u64,
+    last_used: Instant,
+    /// Which use that was.
+    use_number: u64,
 }
 
 impl Budget {
@@ -50,8 +63,16 @@ impl Budget {
             open: HashMap::new(),
             refused: HashSet::new(),
             openings: HashMap::new(),
-            clock: 0,
+            now: Instant::now(),
+            uses: 0,
         }
+    }
+
+    /// It is so late: closes what was idle for long.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
+        self.open.retain(|_, opened| now.duration_since(opened.last_used) < IDLE);
+        self.openings.retain(|_, at| at.last().is_some_and(|at| is_recent(now, at)));
     }
 
     /// Its size in bytes.
@@ -76,7 +97,7 @@ impl Budget {
     }
 
     /// Lines at the addresses, from the debug information of `elf`, which belongs to a binary. An error
-    /// comes once; from then on the binary is refused.
+    /// comes once; from then on the binary is refused, but where it only was opened too often for now.
     pub fn lines(
         &mut self,
         binary: u32,
@@ -84,9 +105,11 @@ impl Budget {
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
         let result = self.try_lines(binary, elf, addresses);
-        if result.is_err() {
+        if let Err(error) = &result {
             self.open.remove(&binary);
-            self.refused.insert(binary);
+            if !matches!(error, DwarfError::Refused(Refusal::Crowded)) {
+                self.refused.insert(binary);
+            }
         }
         result
     }
@@ -97,7 +120,6 @@ impl Budget {
         elf: &Elf,
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
-        self.clock += 1;
         if self.refused.len().max(self.openings.len()) >= MAX_REMEMBERED {
             self.refused.clear();
             self.openings.clear();
@@ -106,15 +128,17 @@ impl Budget {
             Some(opened) => opened,
             None => {
                 let openings = self.openings.entry(binary).or_default();
-                *openings += 1;
-                if *openings > MAX_OPENINGS {
+                openings.retain(|at| is_recent(self.now, at));
+                if openings.len() >= MAX_OPENINGS {
                     return Err(Refusal::Crowded.into());
                 }
+                openings.push(self.now);
                 self.make_room(debug_sections::size(elf)?);
-                Opened { dwarf: Dwarf::open(elf, self.limit)?, last_used: 0 }
+                Opened { dwarf: Dwarf::open(elf, self.limit)?, last_used: self.now, use_number: 0 }
             }
         };
-        opened.last_used = self.clock;
+        self.uses += 1;
+        (opened.last_used, opened.use_number) = (self.now, self.uses);
         let mut all = Vec::with_capacity(addresses.len());
         for address in addresses {
             let mut after = opened.dwarf.bytes().saturating_add(opened.dwarf.needs(*address));
@@ -138,11 +162,16 @@ impl Budget {
             if used.saturating_add(bytes) <= self.limit {
                 return;
             }
-            let oldest = self.open.iter().min_by_key(|(_, opened)| opened.last_used);
+            let oldest = self.open.iter().min_by_key(|(_, opened)| opened.use_number);
             let Some(oldest) = oldest.map(|(id, _)| *id) else { return };
             self.open.remove(&oldest);
         }
     }
+}
+
+/// Whether an opening counts.
+fn is_recent(now: Instant, at: &Instant) -> bool {
+    now.duration_since(*at) < OPENINGS_IN
 }
 
 #[cfg(test)]
@@ -203,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_idle_is_closed_and_may_come_back_each_time() {
+        let (elf, addresses) = own_program();
+        let mut budget = Budget::new(u64::MAX);
+        let start = Instant::now();
+        for round in 0..10 {
+            budget.tick(start + IDLE * round);
+            assert!(budget.open.is_empty(), "round {round}");
+            budget.lines(0, &elf, &addresses[..1]).unwrap();
+            budget.tick(start + IDLE * round + IDLE / 2);
+            assert_eq!(budget.open.len(), 1, "round {round}");
+        }
+    }
+
+    #[test]
     fn binaries_make_room_for_each_other() {
         let (elf, addresses) = own_program();
         let mut ample = Budget::new(u64::MAX);
@@ -219,13 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn binaries_that_crowd_each_other_out_are_refused() {
+    fn binaries_that_crowd_each_other_out_are_opened_now_and_then() {
         let (elf, addresses) = own_program();
         let mut ample = Budget::new(u64::MAX);
         ample.lines(0, &elf, &addresses[..1]).unwrap();
         let mut budget = Budget::new(used(&ample) * 3 / 2);
-        let turns = (0..).take_while(|i| budget.lines(i % 2, &elf, &addresses[..1]).is_ok());
-        assert_eq!(turns.count() as u32, 2 * MAX_OPENINGS);
+        let start = Instant::now();
+        for time in [start, start + OPENINGS_IN] {
+            let opened = (0..4 * MAX_OPENINGS as u32).filter(|turn| {
+                budget.tick(time + Duration::from_secs(1) * *turn);
+                budget.lines(turn % 2, &elf, &addresses[..1]).is_ok()
+            });
+            // The last one to be opened stays.
+            assert!((2 * MAX_OPENINGS..=3 * MAX_OPENINGS).contains(&opened.count()));
+            assert!(!budget.is_refused(0) && !budget.is_refused(1));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use quick_cache::unsync::Cache;
 
@@ -47,6 +48,11 @@ impl Native {
     /// Whether the agent's memory is tight: debug information then has less.
     pub fn tighten(&mut self, tight: bool) {
         self.budget.tighten(tight);
+    }
+
+    /// It is so late: closes what nobody asked for in a while.
+    pub fn tick(&mut self, now: Instant) {
+        self.budget.tick(now);
     }
 
     /// The functions at each wanted address (ELF virtual addresses, in the order of

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::demangle::demangle;
 use super::jit::Jit;
@@ -73,6 +74,11 @@ impl Symbolizer {
         for address in batch.kernel {
             self.kernel(address, &mut output);
         }
+    }
+
+    /// Closes what was not asked for in a while. To be called every few seconds.
+    pub fn close_idle(&mut self) {
+        self.native.tick(Instant::now());
     }
 
     /// Whether the agent's memory is tight: some functions then have a name, but no line.

@@ -156,6 +156,16 @@ fn a_storm_is_answered_soon_and_by_no_more_than_it_takes() {
 }
 
 #[test]
+fn the_agents_own_time_is_judged_while_its_programs_step_down() {
+    let mut governor = Governor::new(BUDGET, &base());
+    // The programs are above the budget whatever is done about them, and the agent is far above it.
+    let reading = Reading { own_ns: 60_000_000, bpf_ns: 22_000_000, ..QUIET.reading(&base()) };
+    let told = |step: Step| step.reason.contains("took 4.10%");
+    let first = (0..120).find(|_| governor.take(&reading).is_some_and(told));
+    assert!(first.is_some_and(|second| second < 40), "{first:?}");
+}
+
+#[test]
 fn a_burst_is_not_held_against_the_budget() {
     let mut governor = Governor::new(BUDGET, &base());
     let burst = Reading { burst_frequency: 1_000, bpf_ns: 40_000_000, ..QUIET.reading(&base()) };
