@@ -160,8 +160,8 @@ fn the_agents_own_time_is_judged_while_its_programs_step_down() {
     let mut governor = Governor::new(BUDGET, &base());
     // The programs are above the budget whatever is done about them, and the agent is far above it.
     let reading = Reading { own_ns: 60_000_000, bpf_ns: 22_000_000, ..QUIET.reading(&base()) };
-    let told = |step: Step| step.reason.contains("took 4.10%");
-    let first = (0..120).find(|_| governor.take(&reading).is_some_and(told));
+    let is_of_both = |step: Step| !step.reason.contains("took 1.10%");
+    let first = (0..120).find(|_| governor.take(&reading).is_some_and(is_of_both));
     assert!(first.is_some_and(|second| second < 40), "{first:?}");
 }
 

@@ -54,8 +54,8 @@ fn what_is_asked_for_stays_and_the_rest_goes() {
         let frames: usize = stacks.known.iter().map(|(_, known)| known.stack.len()).sum();
         assert!(frames <= 200, "{frames}");
     }
-    assert!(stacks.get(1, &raw(&[1], &[])).is_none());
-    assert!(stacks.get(1, &raw(&[999], &[])).is_some());
+    let known = (1..1_000).filter(|n| stacks.get(1, &raw(&[*n], &[])).is_some());
+    assert!((10..20).contains(&known.count()), "the rest of the room is for others");
 }
 
 #[test]
