@@ -42,6 +42,8 @@ pub(super) struct Closed {
     pub(super) notes: Vec<String>,
     /// Number of the list of frames that its last are in.
     pub(super) named_by: u64,
+    /// How tight memory was at its end.
+    pub(super) memory: Memory,
 }
 
 /// The stages that one event passes, in order.
@@ -331,6 +333,7 @@ impl<'scope> Line<'scope> {
             losses: since,
             processes: self.processes.process_count(),
             named_by: self.names.hurry(),
+            memory: self.tight,
         }
     }
 }

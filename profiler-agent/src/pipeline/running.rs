@@ -10,6 +10,7 @@ use profiler_proto::pprof::encode_zstd;
 
 use super::collector::{Cutting, Outlet, collect};
 use super::control::Control;
+use super::governor::Memory;
 use super::line::Closed;
 use super::namer::{Naming, offers};
 use super::preparer::{Desk, Unwinding};
@@ -22,7 +23,7 @@ use crate::model::losses::Losses;
 use crate::profile::{Window, encode};
 
 /// Free memory goes back to the system so often. A window takes most of it again, page by page, which costs more
-/// than giving it back.
+/// than giving it back. Where memory is tight, it goes back with each window.
 const GIVE_BACK: Duration = Duration::from_secs(30);
 
 /// Windows that may wait to be encoded. What finds no room is lost, and counted.
@@ -151,12 +152,13 @@ impl Encoder<'_> {
     fn serve(mut self, windows: Receiver<(Closed, Instant)>, mut each: impl FnMut(WindowDone)) {
         let mut given_back_at = Instant::now();
         for (closed, ended) in windows {
+            let is_tight = closed.memory != Memory::Free;
             match self.encode(closed, ended) {
                 Ok(done) => each(done),
                 Err(error) => tracing::error!("a window is lost: it cannot be packed: {error}"),
             }
             // What stacks and names took lies between what stays: the allocator would keep it.
-            if given_back_at.elapsed() >= GIVE_BACK {
+            if is_tight || given_back_at.elapsed() >= GIVE_BACK {
                 allocator::give_back();
                 given_back_at = Instant::now();
             }
