@@ -92,12 +92,14 @@ const SETTLING: Duration = Duration::from_secs(2);
 const MEMORY_SETTLING: Duration = Duration::from_secs(25);
 /// A step is taken above this part of the budget: what is judged are means, which follow behind.
 const AIM: f64 = 0.95;
-/// There is room for a step back where less than this part of the budget was taken, for several where it was
+/// One step for each such part of the budget that is too much…
+const A_STEP: f64 = 0.15;
+/// …but no more than this.
+const LEAP: usize = 4;
+/// There is room for a step back where less than this part of the budget was taken, for [`LEAP`] where it was
 /// less than this…
 const ROOM: f64 = 0.6;
 const MUCH_ROOM: f64 = 0.3;
-/// So many steps, if the budget is missed by far.
-const LEAP: usize = 4;
 /// …for so long; and longer, each time that a step back was too much.
 const CALM: Duration = Duration::from_secs(30);
 const CALM_MOST: Duration = Duration::from_secs(480);
@@ -219,9 +221,8 @@ impl Governor {
         if self.since_back < CALM * 2 {
             self.calm_needed = (self.calm_needed * 2).min(CALM_MOST);
         }
-        let excess = taken / allowed.max(1e-9);
-        let steps = if excess > 2.0 { LEAP } else { usize::from(excess > 1.25) + 1 };
-        self.level = (self.level + steps).min(lowest);
+        let steps = ((taken / allowed.max(1e-9) - 1.0) / A_STEP).ceil().clamp(1.0, LEAP as f64);
+        self.level = (self.level + steps as usize).min(lowest);
         self.bpf.rest(SETTLING);
         // The programs may be judged every few seconds. What the agent takes itself could never be judged
         // if that began anew each time.
