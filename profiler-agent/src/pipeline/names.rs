@@ -3,6 +3,7 @@
 //! Within a window nothing is forgotten. When one was encoded and there are more names than there may be,
 //! those go that were not in use for longest.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use ahash::RandomState;
@@ -78,13 +79,16 @@ impl KnownNames {
             // As many of the youngest that go as are needed.
             let mut of_youngest = older.iter().filter(|used| **used == youngest).count() + 1;
             self.names.retain(|_, known| match known.used.cmp(&youngest) {
-                std::cmp::Ordering::Less => false,
-                std::cmp::Ordering::Equal if of_youngest > 0 => {
+                Ordering::Less => false,
+                Ordering::Equal if of_youngest > 0 => {
                     of_youngest -= 1;
                     false
                 }
                 _ => true,
             });
+        }
+        if self.tight {
+            self.names.shrink_to_fit();
         }
         self.windows += 1;
     }

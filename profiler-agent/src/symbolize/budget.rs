@@ -45,6 +45,8 @@ pub(super) struct Budget {
     refused: HashSet<u32>,
     /// When each was opened in the last while.
     openings: HashMap<u32, Vec<Instant>>,
+    /// Binaries that were opened too often, and are left alone until they no longer are.
+    crowded: HashSet<u32>,
     now: Instant,
     uses: u64,
 }
@@ -67,6 +69,7 @@ impl Budget {
             open: HashMap::new(),
             refused: HashSet::new(),
             openings: HashMap::new(),
+            crowded: HashSet::new(),
             now: Instant::now(),
             uses: 0,
         }
@@ -79,7 +82,12 @@ impl Budget {
             let is_idle = now.duration_since(opened.last_used) >= IDLE;
             !is_idle && opened.file.strong_count() > 0
         });
-        self.openings.retain(|_, at| at.last().is_some_and(|at| is_recent(now, at)));
+        self.openings.retain(|_, at| {
+            at.retain(|at| now.duration_since(*at) < OPENINGS_IN);
+            !at.is_empty()
+        });
+        let openings = &self.openings;
+        self.crowded.retain(|id| openings.get(id).is_some_and(|at| at.len() >= MAX_OPENINGS));
     }
 
     /// Its size in bytes.
@@ -91,20 +99,26 @@ impl Budget {
     pub fn tighten(&mut self, tight: bool) {
         let limit = if tight { self.configured / TIGHT } else { self.configured };
         if limit > self.limit {
-            self.refused.clear();
-            self.openings.clear();
+            self.forget();
         }
         self.limit = limit;
         self.make_room(0);
     }
 
-    /// Whether a binary's debug information was given up.
+    /// Whether a binary's debug information was given up, for good or for now.
     pub fn is_refused(&self, binary: u32) -> bool {
-        self.refused.contains(&binary)
+        self.refused.contains(&binary) || self.crowded.contains(&binary)
+    }
+
+    /// What was refused may be tried again.
+    fn forget(&mut self) {
+        self.refused.clear();
+        self.crowded.clear();
+        self.openings.clear();
     }
 
     /// Lines at the addresses, from the debug information of `elf`, which belongs to a binary. An error
-    /// comes once; from then on the binary is refused, but where it only was opened too often for now.
+    /// comes once; from then on the binary is refused.
     pub fn lines(
         &mut self,
         binary: u32,
@@ -114,9 +128,9 @@ impl Budget {
         let result = self.try_lines(binary, elf, addresses);
         if let Err(error) = &result {
             self.open.remove(&binary);
-            if !matches!(error, DwarfError::Refused(Refusal::Crowded)) {
-                self.refused.insert(binary);
-            }
+            let is_crowded = matches!(error, DwarfError::Refused(Refusal::Crowded));
+            let refused = if is_crowded { &mut self.crowded } else { &mut self.refused };
+            refused.insert(binary);
         }
         result
     }
@@ -128,14 +142,12 @@ impl Budget {
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
         if self.refused.len().max(self.openings.len()) >= MAX_REMEMBERED {
-            self.refused.clear();
-            self.openings.clear();
+            self.forget();
         }
         let mut opened = match self.open.remove(&binary) {
             Some(opened) => opened,
             None => {
                 let openings = self.openings.entry(binary).or_default();
-                openings.retain(|at| is_recent(self.now, at));
                 if openings.len() >= MAX_OPENINGS {
                     return Err(Refusal::Crowded.into());
                 }
@@ -175,11 +187,6 @@ impl Budget {
             self.open.remove(&oldest);
         }
     }
-}
-
-/// Whether an opening counts.
-fn is_recent(now: Instant, at: &Instant) -> bool {
-    now.duration_since(*at) < OPENINGS_IN
 }
 
 #[cfg(test)]
