@@ -4,6 +4,9 @@
 
 use crate::model::event::Event;
 
+/// Events for which there is room also when there are none: more than a round brings, but for a burst.
+pub const ROOM: usize = 8192;
+
 /// Events that wait for their turn.
 #[derive(Default)]
 pub struct Merge {
@@ -27,6 +30,7 @@ impl Merge {
         self.pending.sort_by_key(|e| (e.time_ns(), is_sample(e)));
         let ready = self.pending.partition_point(|e| e.time_ns() <= cutoff_ns);
         out.extend(self.pending.drain(..ready));
+        self.pending.shrink_to(ROOM);
         self.released_until_ns = self.released_until_ns.max(cutoff_ns);
     }
 

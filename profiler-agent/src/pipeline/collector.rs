@@ -16,6 +16,7 @@ use super::wanted::Wanted;
 use super::windows::{Clocks, Windows};
 use super::{Config, RecordError, join, spawn};
 use crate::kernel::error::KernelError;
+use crate::kernel::merge::ROOM;
 use crate::kernel::opening::Opening;
 use crate::kernel::session::{SETTLED, Session};
 use crate::kernel::system::{self, run_soon};
@@ -128,7 +129,10 @@ impl Collector<'_> {
             self.obey(control);
             self.session.poll(self.patience(left), &mut batch)?;
             self.queue.extend(batch.drain(..));
+            batch.shrink_to(ROOM);
             self.take(outlet)?;
+            self.queue.shrink_to(ROOM);
+            self.line.tend(self.session.released_until_ns());
             self.line.offer_changes();
             self.line.take_finished();
             self.line.offer_frames();

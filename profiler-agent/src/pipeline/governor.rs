@@ -78,8 +78,8 @@ const BURST_SAMPLE: Duration = Duration::from_micros(40);
 
 /// The agent's own time comes in bursts, one for each window, so its mean is taken over this long: two
 /// windows of the usual length, since with one and a bit there would be two bursts in it now and then. It is
-/// judged when it is of so long.
-const OWN: Span = Span { least: Duration::from_secs(20), most: Duration::from_secs(20) };
+/// judged when it is of nearly so long: readings are of a second and a bit.
+const OWN: Span = Span { least: Duration::from_secs(18), most: Duration::from_secs(20) };
 /// The programs' time follows the host's, so it is judged soon, but not by a single second.
 const BPF: Span = Span { least: Duration::from_secs(3), most: Duration::from_secs(5) };
 /// What the agent takes for its start has nothing to do with its rates: tables of all processes, names of
@@ -225,7 +225,7 @@ impl Governor {
         self.level = (self.level + steps as usize).min(lowest);
         self.bpf.rest(SETTLING);
         // The programs may be judged every few seconds. What the agent takes itself could never be judged
-        // if that began anew each time.
+        // if that began anew each time; what it took before these steps may make the next one too large.
         if self.own.is_known() {
             self.own.rest(SETTLING);
         }

@@ -246,6 +246,11 @@ impl<'scope> Line<'scope> {
         }
     }
 
+    /// All events up to this moment were taken.
+    pub(super) fn tend(&mut self, until_ns: u64) {
+        self.processes.forget_gone(until_ns);
+    }
+
     /// Gives the namer what is new, if it has room; what it has not room for waits.
     pub(super) fn offer_frames(&mut self) {
         let new = self.window.take_new_frames();

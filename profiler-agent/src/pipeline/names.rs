@@ -8,11 +8,16 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
+use super::running::QUEUE;
 use crate::model::frame::{Frame, FrameKey};
 use crate::model::names::{FrameNames, Names};
 
 /// Names that are kept beyond the windows that need them, with those.
 const MAX_NAMES: usize = 30_000;
+
+/// What a window asks for is needed until as many windows more were encoded: those that wait before it, the one
+/// that is being encoded, and itself.
+const NEEDED: u64 = QUEUE as u64 + 2;
 
 /// The names.
 #[derive(Debug, Default)]
@@ -66,13 +71,13 @@ impl KnownNames {
         self.names.into_iter().map(|(key, known)| (key, known.names)).collect()
     }
 
-    /// A window was encoded: what was not in use for long may go. The next one has begun before, so what
-    /// was asked for since the last one was encoded stays.
+    /// A window was encoded: what no window needs may go, if there are more names than there may be.
     pub(super) fn end_window(&mut self) {
+        self.windows += 1;
         let max = if self.tight { 0 } else { MAX_NAMES };
         let beyond = self.names.len().saturating_sub(max);
-        let mut idle: Vec<u64> =
-            self.names.values().map(|known| known.used).filter(|u| *u < self.windows).collect();
+        let uses = self.names.values().map(|known| known.used);
+        let mut idle: Vec<u64> = uses.filter(|used| used + NEEDED <= self.windows).collect();
         if beyond > 0 && !idle.is_empty() {
             let last = beyond.min(idle.len()) - 1;
             let (older, &mut youngest, _) = idle.select_nth_unstable(last);
@@ -90,7 +95,6 @@ impl KnownNames {
         if self.tight {
             self.names.shrink_to_fit();
         }
-        self.windows += 1;
     }
 
     /// How many there are.
@@ -120,11 +124,28 @@ mod tests {
     fn where_memory_is_tight_names_go_with_the_windows_that_need_them() {
         let mut names = KnownNames::default();
         names.tighten(true);
+        for window in 0..50 {
+            let begin = window * 50;
+            let new = if window == 0 { 100 } else { 50 };
+            assert_eq!(name_new(&mut names, begin..begin + 100), new);
+            names.end_window();
+            assert!(names.len() <= 50 * NEEDED as usize + 50, "{}", names.len());
+        }
+    }
+
+    #[test]
+    fn windows_that_wait_to_be_encoded_keep_their_names() {
+        let mut names = KnownNames::default();
+        names.tighten(true);
         name_new(&mut names, 0..100);
+        let keys = || (0..100).map(|address| Frame::Kernel { address }.key());
+        // Those that were closed before, the one that was being encoded; then it is its turn.
+        for _ in 0..QUEUE + 1 {
+            names.end_window();
+        }
+        assert_eq!(names.of(keys()).len(), 100);
         names.end_window();
-        assert_eq!(name_new(&mut names, 50..150), 50);
-        names.end_window();
-        assert_eq!(names.len(), 100);
+        assert_eq!(names.of(keys()).len(), 0);
     }
 
     #[test]
@@ -132,9 +153,10 @@ mod tests {
         let mut names = KnownNames::default();
         let first = 0..MAX_NAMES as u64 - 10;
         name_new(&mut names, first.clone());
-        names.end_window();
-        name_new(&mut names, 0..100);
-        names.end_window();
+        for _ in 0..NEEDED {
+            names.end_window();
+            assert_eq!(name_new(&mut names, 0..100), 0);
+        }
         assert_eq!(name_new(&mut names, 100_000..100_030), 30);
         names.end_window();
         assert_eq!(names.len(), MAX_NAMES, "no more go than must");
@@ -156,7 +178,7 @@ mod tests {
             let keys = all.map(|address| Frame::Kernel { address }.key());
             assert_eq!(names.of(keys).len(), 9_000, "a window has all of its names");
             names.end_window();
-            assert!(names.len() <= MAX_NAMES);
+            assert!(names.len() <= MAX_NAMES.max(NEEDED as usize * 8_000));
         }
         assert_eq!(asked, 1_000, "what is always in use is named once");
     }

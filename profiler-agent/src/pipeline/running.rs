@@ -23,11 +23,14 @@ use crate::model::losses::Losses;
 use crate::profile::{Window, encode};
 
 /// Free memory goes back to the system so often. A window takes most of it again, page by page, which costs more
-/// than giving it back. Where memory is tight, it goes back with each window.
+/// than giving it back.
 const GIVE_BACK: Duration = Duration::from_secs(30);
 
+/// The same where memory is tight.
+const GIVE_BACK_TIGHT: Duration = Duration::from_secs(5);
+
 /// Windows that may wait to be encoded. What finds no room is lost, and counted.
-const QUEUE: usize = 3;
+pub(super) const QUEUE: usize = 3;
 
 /// The part of its length that a window waits for its names; then it goes without those that are missing.
 ///
@@ -152,13 +155,13 @@ impl Encoder<'_> {
     fn serve(mut self, windows: Receiver<(Closed, Instant)>, mut each: impl FnMut(WindowDone)) {
         let mut given_back_at = Instant::now();
         for (closed, ended) in windows {
-            let is_tight = closed.memory != Memory::Free;
+            let give_back = if closed.memory == Memory::Free { GIVE_BACK } else { GIVE_BACK_TIGHT };
             match self.encode(closed, ended) {
                 Ok(done) => each(done),
                 Err(error) => tracing::error!("a window is lost: it cannot be packed: {error}"),
             }
             // What stacks and names took lies between what stays: the allocator would keep it.
-            if is_tight || given_back_at.elapsed() >= GIVE_BACK {
+            if given_back_at.elapsed() >= give_back {
                 allocator::give_back();
                 given_back_at = Instant::now();
             }

@@ -129,7 +129,12 @@ impl Processes {
             self.table.end(pid, event.time_ns());
         }
         self.make_up_for_missed_events(event.time_ns());
-        self.stacks.forget_gone(event.time_ns(), || self.table.versions());
+    }
+
+    /// Forgets what was kept of those that ended long ago. All events up to this moment were applied.
+    pub fn forget_gone(&mut self, until_ns: u64) {
+        self.table.expire(until_ns);
+        self.stacks.forget_gone(until_ns, || self.table.versions());
     }
 
     /// Says whose a stack is and where its addresses lie.

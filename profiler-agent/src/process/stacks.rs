@@ -17,8 +17,12 @@ use super::backoff::Backoff;
 use crate::model::event::RawStack;
 use crate::model::frame::Stack;
 
-/// Frames of a stack, as the cache expects them.
-const USUAL_FRAMES: usize = 16;
+/// What a stack takes besides its frames, in frames of 40 bytes: its places in the cache, and the heads of
+/// four pieces of memory.
+const OVERHEAD: u64 = 8;
+
+/// What a usual stack weighs.
+const USUAL_WEIGHT: usize = 24;
 
 /// Between two looks for stacks that nobody will ask for again.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
@@ -60,8 +64,7 @@ struct Query<'a> {
 
 impl Weighter<Key, Known> for Frames {
     fn weight(&self, _: &Key, known: &Known) -> u64 {
-        // An empty stack is not free either.
-        known.stack.len() as u64 + 1
+        known.stack.len() as u64 + OVERHEAD
     }
 }
 
@@ -69,7 +72,7 @@ impl Stacks {
     /// None, and never more than `max_frames` frames.
     pub(super) fn new(max_frames: usize) -> Self {
         let known = Cache::with(
-            max_frames / USUAL_FRAMES,
+            max_frames / USUAL_WEIGHT,
             max_frames as u64,
             Frames,
             RandomState::default(),

@@ -201,7 +201,7 @@ impl Table {
     }
 
     /// Forgets who ended long enough ago.
-    fn expire(&mut self, now_ns: u64) {
+    pub(super) fn expire(&mut self, now_ns: u64) {
         while let Some(end) = self.ends.front().copied()
             && end.forget_at_ns <= now_ns
         {

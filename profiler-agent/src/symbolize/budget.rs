@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::debug_sections;
@@ -21,11 +21,11 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How often a binary is opened at most in [`OPENINGS_IN`]. More often means that the budget is too small for
 /// the binaries that are in use together: they would be closed and opened again without end, and opening
-/// reads all there is.
+/// reads all there is. What was closed for being idle does not count.
 const MAX_OPENINGS: usize = 3;
 
-/// One that is closed for being idle may be opened again each time.
-const OPENINGS_IN: Duration = IDLE.saturating_mul(MAX_OPENINGS as u32);
+/// Fifty binaries of 20 MiB each, all of them in use, then cost half a per cent of a CPU.
+const OPENINGS_IN: Duration = Duration::from_secs(15 * 60);
 
 /// Binaries of which it is remembered that their debug information is not used, and when each was
 /// opened; when there are more, both are forgotten, which costs a second try of each.
@@ -53,7 +53,7 @@ pub(super) struct Budget {
 
 struct Opened {
     dwarf: Dwarf,
-    /// What it was read from: gone with the last process that runs it.
+    /// The binary's file: gone with the last process that runs it.
     file: Weak<File>,
     last_used: Instant,
     /// Which use that was.
@@ -78,8 +78,12 @@ impl Budget {
     /// It is so late: closes what was idle for long, and what nobody runs any more.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
-        self.open.retain(|_, opened| {
+        let openings = &mut self.openings;
+        self.open.retain(|binary, opened| {
             let is_idle = now.duration_since(opened.last_used) >= IDLE;
+            if is_idle {
+                openings.remove(binary);
+            }
             !is_idle && opened.file.strong_count() > 0
         });
         self.openings.retain(|_, at| {
@@ -117,15 +121,15 @@ impl Budget {
         self.openings.clear();
     }
 
-    /// Lines at the addresses, from the debug information of `elf`, which belongs to a binary. An error
-    /// comes once; from then on the binary is refused.
+    /// Lines at the addresses, from the debug information of `elf`, which belongs to a binary and its `file`.
+    /// After an error the binary is refused, for good or for now.
     pub fn lines(
         &mut self,
-        binary: u32,
+        (binary, file): (u32, &Arc<File>),
         elf: &Elf,
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
-        let result = self.try_lines(binary, elf, addresses);
+        let result = self.try_lines((binary, file), elf, addresses);
         if let Err(error) = &result {
             self.open.remove(&binary);
             let is_crowded = matches!(error, DwarfError::Refused(Refusal::Crowded));
@@ -137,7 +141,7 @@ impl Budget {
 
     fn try_lines(
         &mut self,
-        binary: u32,
+        (binary, file): (u32, &Arc<File>),
         elf: &Elf,
         addresses: &[u64],
     ) -> Result<Vec<Vec<RawLine>>, DwarfError> {
@@ -154,7 +158,7 @@ impl Budget {
                 openings.push(self.now);
                 self.make_room(debug_sections::size(elf)?);
                 let dwarf = Dwarf::open(elf, self.limit)?;
-                Opened { dwarf, file: elf.file(), last_used: self.now, use_number: 0 }
+                Opened { dwarf, file: Arc::downgrade(file), last_used: self.now, use_number: 0 }
             }
         };
         self.uses += 1;

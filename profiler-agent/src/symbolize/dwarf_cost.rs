@@ -9,7 +9,7 @@ pub(super) enum Refusal {
     #[error("takes more memory than is left for it")]
     Memory,
     /// It and that of others take more than there is for all.
-    #[error("was closed too often to make room for that of others, and is left alone for minutes")]
+    #[error("was closed too often to make room for that of others, and is left alone for now")]
     Crowded,
     /// It is nested deeper than any compiler nests it.
     #[error("is nested too deeply")]

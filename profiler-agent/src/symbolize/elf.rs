@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use object::read::elf::{FileHeader, SectionHeader};
 use object::{LittleEndian, Pod, elf, pod};
@@ -107,11 +107,6 @@ impl Elf {
             return Err(ElfError::NotElf);
         }
         Ok(elf)
-    }
-
-    /// Its file, as long as somebody else has it too.
-    pub fn file(&self) -> Weak<File> {
-        Arc::downgrade(&self.file)
     }
 
     /// The file.

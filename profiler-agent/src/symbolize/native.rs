@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use quick_cache::unsync::Cache;
@@ -31,12 +31,19 @@ pub(super) struct RawLine {
 /// Binaries whose debug file is remembered.
 const MAX_DEBUG_FILES: usize = 512;
 
+/// The separate debug file of a binary.
+struct Found {
+    /// The binary's own file: gone with the last process that runs it.
+    of: Weak<File>,
+    debug: Option<Arc<Elf>>,
+}
+
 /// Names places in binaries.
 pub(super) struct Native {
     debug_dirs: Vec<PathBuf>,
     budget: Budget,
-    /// The separate debug file of each binary, `None` where there is none.
-    debug_files: Cache<u32, Option<Arc<Elf>>>,
+    /// The separate debug file of each binary that has none of its own inside.
+    debug_files: Cache<u32, Found>,
 }
 
 impl Native {
@@ -53,6 +60,7 @@ impl Native {
     /// It is so late: closes what nobody asked for in a while.
     pub fn tick(&mut self, now: Instant) {
         self.budget.tick(now);
+        self.debug_files.retain(|_, found| found.of.strong_count() > 0);
     }
 
     /// The functions at each wanted address (ELF virtual addresses, in the order of
@@ -85,8 +93,8 @@ impl Native {
         notes: &mut Notes,
     ) -> Result<Vec<Vec<RawLine>>, ElfError> {
         let elf = Elf::open(Arc::clone(file))?;
-        let debug = self.debug_file(&elf, binary);
-        let mut lines = self.lines(&elf, debug.as_deref(), binary, wanted, notes);
+        let debug = self.debug_file(&elf, binary, file);
+        let mut lines = self.lines((&elf, debug.as_deref()), (binary, file), wanted, notes);
         let symbols = match symbols(&elf, debug.as_deref(), &mut wanted.clone(), notes) {
             Err(error) if lines.iter().all(Vec::is_empty) => return Err(error),
             symbols => symbols.unwrap_or_default(),
@@ -106,9 +114,8 @@ impl Native {
     /// Lines from debug information, in the file or in its debug file. Empty where there is none.
     fn lines(
         &mut self,
-        elf: &Elf,
-        debug: Option<&Elf>,
-        binary: &Binary,
+        (elf, debug): (&Elf, Option<&Elf>),
+        (binary, file): (&Binary, &Arc<File>),
         wanted: &Wanted,
         notes: &mut Notes,
     ) -> Vec<Vec<RawLine>> {
@@ -117,7 +124,7 @@ impl Native {
             [Some(elf), debug].into_iter().flatten().find(|elf| debug_sections::exist(elf));
         let lines = source
             .filter(|_| !self.budget.is_refused(binary.id))
-            .map(|source| self.budget.lines(binary.id, source, addresses));
+            .map(|source| self.budget.lines((binary.id, file), source, addresses));
         match lines {
             Some(Ok(lines)) => lines,
             Some(Err(error)) => {
@@ -139,16 +146,17 @@ impl Native {
     }
 
     /// The separate debug file of a binary without debug information of its own.
-    fn debug_file(&mut self, elf: &Elf, binary: &Binary) -> Option<Arc<Elf>> {
+    fn debug_file(&mut self, elf: &Elf, binary: &Binary, file: &Arc<File>) -> Option<Arc<Elf>> {
         if debug_sections::exist(elf) {
             return None;
         }
         if let Some(known) = self.debug_files.get(&binary.id) {
-            return known.clone();
+            return known.debug.clone();
         }
-        let found = debug_file::find(elf, binary, &self.debug_dirs).map(Arc::new);
-        self.debug_files.insert(binary.id, found.clone());
-        found
+        let debug = debug_file::find(elf, binary, &self.debug_dirs).map(Arc::new);
+        let found = Found { of: Arc::downgrade(file), debug: debug.clone() };
+        self.debug_files.insert(binary.id, found);
+        debug
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use profiler_tests::daemon::Room;
 use profiler_tests::{agent, wait, workload};
 
-use super::windows::{assert_nothing_is_lost_silently, now_ns, wait_for, wait_for_one_after};
+use super::windows::{assert_nothing_is_lost_silently, gaps, now_ns, wait_for, wait_for_one_after};
 use crate::host;
 
 /// How long the disk does not answer: four windows.
@@ -187,19 +187,19 @@ fn a_slow_disk_loses_nothing() {
     let before = wait_for(&room, 2, Duration::from_secs(30)).unwrap().len();
 
     disk.set(Duration::from_secs(3));
-    wait_for(&room, before + 5, Duration::from_secs(60)).unwrap();
+    wait_for(&room, before + 5, Duration::from_secs(120)).unwrap();
     for path in ["/healthz", "/metrics"] {
         let asked = Instant::now();
         assert_eq!(agent.get(path).unwrap().status, 200);
         assert!(asked.elapsed() < Duration::from_secs(2), "{path}: {:?}", asked.elapsed());
     }
-    assert!(disk.flushes() > 0, "the disk was never slow");
+    assert!(disk.flushes() >= 3, "the disk was slow {} times", disk.flushes());
     disk.set(Duration::ZERO);
     let ended = (Instant::now(), now_ns());
     let windows = wait_for_one_after(&room, ended.1, Duration::from_secs(60)).unwrap();
     println!("{} windows, the next one {:?} after the fault", windows.len(), ended.0.elapsed());
     assert!(agent.terminate(Duration::from_secs(30)).unwrap().success(), "{}", room.log());
     let windows = room.windows().unwrap();
-    assert_nothing_is_lost_silently(&windows);
+    assert_eq!(gaps(&windows), [0; 0], "windows are lost");
     assert_stored(&room, windows.len());
 }

@@ -3,7 +3,7 @@
 //! - [`ending`]: SIGTERM, under load.
 //! - [`kills`]: SIGKILL at random moments, and a start after each.
 //! - [`stopped`]: stopped for a while, as by a frozen cgroup.
-//! - [`disk`]: the disk full, or without an answer.
+//! - [`disk`]: the disk full, slow, or without an answer.
 //! - [`calendar`]: the clock set, the host asleep.
 //! - [`scarce`]: no file descriptors, little memory.
 //! - [`budget`]: too small a budget.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) struct Span {
     /// What is of less says nothing yet.
     pub(super) least: Duration,
-    /// What is older is left out, as far as that leaves so much.
+    /// What is older is left out, as far as that leaves enough.
     pub(super) most: Duration,
 }
 
@@ -38,7 +38,8 @@ impl Mean {
         self.parts.push_back((part, elapsed));
         // Readings are never of a second sharp: what is left must not be less than what is needed.
         while let Some((_, oldest)) = self.parts.front()
-            && self.length() - *oldest >= self.span.most
+            && self.length() > self.span.most
+            && self.length() - *oldest >= self.span.least
         {
             self.parts.pop_front();
         }
@@ -91,15 +92,16 @@ mod tests {
 
     #[test]
     fn once_it_is_known_it_stays_known_whatever_the_length_of_readings() {
-        for millis in [400, 999, 1_000, 1_070, 3_100] {
-            let mut mean = Mean::new(Span { least: S * 20, most: S * 20 }, Duration::ZERO);
+        for millis in [400, 999, 1_000, 1_070, 1_900, 3_100] {
+            let mut mean = Mean::new(Span { least: S * 18, most: S * 20 }, Duration::ZERO);
             let elapsed = Duration::from_millis(millis);
-            let readings = (S * 20).as_millis().div_ceil(elapsed.as_millis());
+            let readings = (S * 18).as_millis().div_ceil(elapsed.as_millis());
             (1..readings).for_each(|_| mean.add(0.5, elapsed));
             assert!(!mean.is_known(), "{millis}");
             for _ in 0..100 {
                 mean.add(0.5, elapsed);
-                assert!(mean.is_known() && mean.length() < S * 20 + elapsed, "{millis}");
+                let most = (S * 20).max(S * 18 + elapsed);
+                assert!(mean.is_known() && mean.length() <= most, "{millis}");
             }
         }
     }

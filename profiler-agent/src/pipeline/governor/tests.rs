@@ -114,12 +114,17 @@ fn a_load_at_the_edge_does_not_swing() {
 
 #[test]
 fn the_time_of_one_window_is_no_reason() {
-    // A tenth of a second of work each ten seconds is half a per cent of two CPUs.
-    let mut governor = Governor::new(BUDGET, &base());
-    for second in 0..600 {
-        let own_ns = if second % 10 == 0 { 100_000_000 } else { 2_000_000 };
-        let reading = Reading { own_ns, ..QUIET.reading(&base()) };
-        assert_eq!(governor.take(&reading), None, "second {second}");
+    // A tenth and a half of a second of work each ten seconds is three quarters of a per cent of two CPUs.
+    for millis in [1_000, 1_050, 1_090] {
+        let elapsed = Duration::from_millis(millis);
+        let mut governor = Governor::new(BUDGET, &base());
+        for reading in 0..600 {
+            let at = |reading: u64| reading * millis / 10_000;
+            let ends_window = at(reading + 1) > at(reading);
+            let own_ns = if ends_window { 150_000_000 } else { 1_000_000 };
+            let reading = Reading { elapsed, own_ns, bpf_ns: 0, ..QUIET.reading(&base()) };
+            assert_eq!(governor.take(&reading), None, "{millis} ms");
+        }
     }
 }
 

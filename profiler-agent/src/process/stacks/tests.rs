@@ -55,7 +55,7 @@ fn what_is_asked_for_stays_and_the_rest_goes() {
         assert!(frames <= 200, "{frames}");
     }
     let known = (1..1_000).filter(|n| stacks.get(1, &raw(&[*n], &[])).is_some());
-    assert!((10..20).contains(&known.count()), "the rest of the room is for others");
+    assert!((5..12).contains(&known.count()), "the rest of the room is for others");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn empty_stacks_are_bounded_too() {
     for version in 0..1_000 {
         stacks.keep(version, &raw(&[], &[]), known(0, 0));
     }
-    assert!(stacks.known.len() <= 100);
+    assert!(stacks.known.len() as u64 <= 100 / OVERHEAD);
 }
 
 #[test]
