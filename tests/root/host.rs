@@ -41,6 +41,12 @@ impl Drop for Tracefs {
     }
 }
 
+/// CPU time of a process with one thread since it began, as the scheduler tells, ns.
+pub fn cpu_until_now(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
 /// CPUs that are online.
 pub fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)

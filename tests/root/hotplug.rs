@@ -1,7 +1,7 @@
 //! A CPU that goes and comes back while a recording runs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use profiler_tests::agent::{Recording, Running};
@@ -71,12 +71,6 @@ fn cpu_of(pid: u32, recording: &Recording) -> u64 {
     recording.total("cpu", |stack| stack.label("pid") == pid.to_string())
 }
 
-/// CPU time of a process since it began, as the scheduler tells.
-fn cpu_until_now(pid: u32) -> u64 {
-    let path = Path::new("/proc").join(pid.to_string()).join("schedstat");
-    fs::read_to_string(path).unwrap().split(' ').next().unwrap().parse().unwrap()
-}
-
 fn wait_for_events(agent: &Running, count: usize) {
     wait::until(&format!("{count} perf events"), Duration::from_secs(10), || {
         Ok((agent.holds("anon_inode:[perf_event]")? == count).then_some(()))
@@ -131,7 +125,8 @@ fn a_cpu_that_goes_and_comes_back_is_followed() {
     let unseen = back.elapsed().as_nanos() as u64;
     let after = Spinner::run(&[CPU]);
 
-    let lived = [&moved, &roaming].map(|program| (program.pid(), cpu_until_now(program.pid())));
+    let lived =
+        [&moved, &roaming].map(|program| (program.pid(), host::cpu_until_now(program.pid())));
     let recording = agent.interrupt().unwrap();
     before.assert_recorded("before it went", &recording);
     meanwhile.assert_recorded("while it was away", &recording);

@@ -3,18 +3,11 @@
 
 #include "common.h"
 #include <errno.h>
-#include <sys/mman.h>
 
 static volatile int64_t *offset;
 
 __attribute__((constructor)) static void open_calendar(void) {
-    const char *path = getenv("CALENDAR");
-    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    void *map = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
-    if (file >= 0)
-        close(file);
-    if (map != MAP_FAILED)
-        offset = map;
+    offset = map_named_by("CALENDAR", sizeof *offset);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {

@@ -3,7 +3,6 @@
 
 #include "common.h"
 #include <errno.h>
-#include <sys/mman.h>
 
 static struct {
     volatile uint64_t ns;
@@ -11,14 +10,7 @@ static struct {
 } *delay;
 
 __attribute__((constructor)) static void open_delay(void) {
-    const char *path = getenv("SLOW_DISK");
-    int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    int access = PROT_READ | PROT_WRITE;
-    void *map = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *delay, access, MAP_SHARED, file, 0);
-    if (file >= 0)
-        close(file);
-    if (map != MAP_FAILED)
-        delay = map;
+    delay = map_named_by("SLOW_DISK", sizeof *delay);
 }
 
 static int flush(long number, int file) {

@@ -2,10 +2,7 @@
 //! the buffers of CPUs know nothing of each other: what is young waits for the next round, what is
 //! older than the cutoff can have no predecessor any more.
 
-use crate::model::event::Event;
-
-/// Events for which there is room also when there are none: more than a round brings, but for a burst.
-pub const ROOM: usize = 8192;
+use crate::model::event::{Event, ROOM};
 
 /// Events that wait for their turn.
 #[derive(Default)]

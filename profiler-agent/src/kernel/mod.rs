@@ -52,7 +52,7 @@ mod tracepoints;
 mod ending;
 mod facts;
 mod followed;
-pub mod merge;
+mod merge;
 mod pace;
 mod ring;
 mod ring_record;

@@ -3,7 +3,7 @@
 
 use crate::model::event::{Event, RawStack};
 
-/// Buffers that are kept: some more than one round brings.
+/// Buffers that are kept: as many as a busy round brings.
 const MAX_BUFFERS: usize = 1024;
 
 /// Words of a buffer that is kept, at most: deeper stacks are rare.
@@ -40,24 +40,10 @@ impl Spare {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::walk::WalkEnd;
-
     use super::*;
 
     fn sample(user: Vec<u64>, kernel: Vec<u64>) -> Event {
-        Event::OnCpu(RawStack {
-            time_ns: 1,
-            pid: 1,
-            tid: 1,
-            cpu: 0,
-            cgroup_id: 0,
-            comm: [0; 16],
-            user,
-            kernel,
-            user_end: WalkEnd::Complete,
-            kernel_end: WalkEnd::Complete,
-            rest: None,
-        })
+        Event::OnCpu(RawStack { user, kernel, ..RawStack::of(&[], &[]) })
     }
 
     #[test]

@@ -10,6 +10,10 @@ use super::rates::RatesChange;
 /// A thread's name as the kernel keeps it: at most 15 bytes, any bytes.
 pub type Comm = [u8; profiler_common::record::COMM_LEN];
 
+/// Events for which whoever holds some keeps room, also while there are none: more than a round brings, but for
+/// a burst.
+pub const ROOM: usize = 8192;
+
 /// One thing that happened, with the moment at which it did (CLOCK_MONOTONIC, ns).
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -76,6 +80,26 @@ pub struct RawStack {
     pub kernel_end: WalkEnd,
     /// What the walk of the user stack needs to go on, where it ended as [`WalkEnd::NotReady`].
     pub rest: Option<Box<Rest>>,
+}
+
+#[cfg(test)]
+impl RawStack {
+    /// A whole stack of these addresses, of nobody in particular.
+    pub(crate) fn of(user: &[u64], kernel: &[u64]) -> Self {
+        Self {
+            time_ns: 1,
+            pid: 1,
+            tid: 1,
+            cpu: 0,
+            cgroup_id: 0,
+            comm: Comm::default(),
+            user: user.to_vec(),
+            kernel: kernel.to_vec(),
+            user_end: WalkEnd::Complete,
+            kernel_end: WalkEnd::Complete,
+            rest: None,
+        }
+    }
 }
 
 /// A user stack from where the kernel side stopped walking it.

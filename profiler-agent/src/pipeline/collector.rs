@@ -16,11 +16,10 @@ use super::wanted::Wanted;
 use super::windows::{Clocks, Windows};
 use super::{Config, RecordError, join, spawn};
 use crate::kernel::error::KernelError;
-use crate::kernel::merge::ROOM;
 use crate::kernel::opening::Opening;
 use crate::kernel::session::{SETTLED, Session};
 use crate::kernel::system::{self, run_soon};
-use crate::model::event::Event;
+use crate::model::event::{Event, ROOM};
 use crate::process::Processes;
 use crate::profile::Boundary;
 

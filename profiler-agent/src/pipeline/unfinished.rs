@@ -84,7 +84,6 @@ impl Stacks {
 #[cfg(test)]
 mod tests {
     use profiler_common::native::step::Registers;
-    use profiler_common::record::COMM_LEN;
     use profiler_common::walk::WalkEnd;
 
     use super::*;
@@ -93,17 +92,9 @@ mod tests {
 
     fn begun() -> Begun {
         let raw = RawStack {
-            time_ns: 0,
-            pid: 1,
-            tid: 1,
-            cpu: 0,
-            cgroup_id: 0,
-            comm: [0; COMM_LEN],
-            user: vec![0x1000],
-            kernel: Vec::new(),
             user_end: WalkEnd::NotReady,
             kernel_end: WalkEnd::Absent,
-            rest: None,
+            ..RawStack::of(&[0x1000], &[])
         };
         let stack = Arc::from([Frame::Marker(Marker::UserTruncated(WalkEnd::NotReady))]);
         Begun { raw, space: Space::default(), stack }

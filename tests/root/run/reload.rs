@@ -11,8 +11,8 @@ use profiler_tests::daemon::{Daemon, Room};
 use profiler_tests::program::Program;
 use profiler_tests::{stacks, wait, workload};
 
-use super::windows::{samples_of, wait_for};
-use crate::host;
+use super::windows::{now_ns, samples_of, wait_for, wait_for_one_after};
+use crate::host::{self, assert_within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
@@ -58,7 +58,7 @@ fn a_reload_changes_all_that_it_can_or_nothing() {
     fill_store(&room, 30);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Parca::start()).unwrap();
-    let _load = Program::start(&workload::SPINNER, &["300"]).unwrap();
+    let load = Program::start(&workload::SPINNER, &["300"]).unwrap();
     // A busy machine shall not make the agent sample more rarely.
     let mut agent = room.start(&["--set", "budget.cpu=100%"]).unwrap();
     wait_for(&room, 2, LIMIT).unwrap();
@@ -110,8 +110,16 @@ fn a_reload_changes_all_that_it_can_or_nothing() {
     });
     let (count, sent) = (room.windows().unwrap().len(), server.ledger.len());
     let lines = room.log().matches("DEBUG").count();
-    let windows = wait_for(&room, count + 2, LIMIT).unwrap();
-    assert_eq!(windows.last().unwrap().period, PERIOD_NS, "the rate changed");
+    let begun = (now_ns(), host::cpu_until_now(load.pid()));
+    let windows = wait_for_one_after(&room, begun.0, LIMIT).unwrap();
+    let (elapsed, cpu_ns) = (now_ns() - begun.0, host::cpu_until_now(load.pid()) - begun.1);
+    let last = windows.last().unwrap();
+    assert!(windows.len() > count);
+    assert_eq!(last.period, PERIOD_NS, "the rate changed");
+    // At the rate that was before, the kernel would find a fourth of it.
+    let part = (samples_of(last, "spinner") as i64 * PERIOD_NS) as f64 / last.duration_nanos as f64;
+    let found = (part * elapsed as f64) as u64;
+    assert_within("CPU time by the new rate", found, cpu_ns, 0.6);
     until(&room, "more profiles at the sink", || server.ledger.len() > sent);
     until(&room, "more lines", || room.log().matches("DEBUG").count() > lines);
     assert!(agent.terminate(LIMIT).unwrap().success(), "{}", room.log());

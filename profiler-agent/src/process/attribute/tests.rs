@@ -30,19 +30,7 @@ fn resolved(
     kernel: &[u64],
     kernel_end: WalkEnd,
 ) -> (Vec<FrameKey>, u64) {
-    let raw = RawStack {
-        time_ns: 1,
-        pid: 1,
-        tid: 1,
-        cpu: 0,
-        cgroup_id: 0,
-        comm: [0; 16],
-        user: user.to_vec(),
-        kernel: kernel.to_vec(),
-        user_end,
-        kernel_end,
-        rest: None,
-    };
+    let raw = RawStack { user_end, kernel_end, ..RawStack::of(user, kernel) };
     let map = JitMap { id: 3, pid: 1, file: None, path: "/tmp/perf-1.map".into() };
     let map = Arc::new(map);
     let resolved = resolve(&raw, space().mappings(), || Arc::clone(&map));

@@ -3,22 +3,6 @@
 use super::*;
 use crate::model::frame::Frame;
 
-fn raw(user: &[u64], kernel: &[u64]) -> RawStack {
-    RawStack {
-        time_ns: 1,
-        pid: 1,
-        tid: 1,
-        cpu: 0,
-        cgroup_id: 0,
-        comm: [0; 16],
-        user: user.to_vec(),
-        kernel: kernel.to_vec(),
-        user_end: WalkEnd::Complete,
-        kernel_end: WalkEnd::Complete,
-        rest: None,
-    }
-}
-
 fn known(frames: usize, tag: u64) -> Known {
     Known { stack: vec![Frame::Kernel { address: tag }; frames].into(), unmapped: 0 }
 }
@@ -26,12 +10,12 @@ fn known(frames: usize, tag: u64) -> Known {
 #[test]
 fn only_the_same_stack_is_found() {
     let mut stacks = Stacks::new(100);
-    stacks.keep(1, &raw(&[1, 2], &[3]), known(3, 0));
-    assert!(stacks.get(1, &raw(&[1, 2], &[3])).is_some());
-    assert!(stacks.get(2, &raw(&[1, 2], &[3])).is_none());
-    assert!(stacks.get(1, &raw(&[1], &[2, 3])).is_none());
-    assert!(stacks.get(1, &raw(&[1, 2, 3], &[])).is_none());
-    let mut cut = raw(&[1, 2], &[3]);
+    stacks.keep(1, &RawStack::of(&[1, 2], &[3]), known(3, 0));
+    assert!(stacks.get(1, &RawStack::of(&[1, 2], &[3])).is_some());
+    assert!(stacks.get(2, &RawStack::of(&[1, 2], &[3])).is_none());
+    assert!(stacks.get(1, &RawStack::of(&[1], &[2, 3])).is_none());
+    assert!(stacks.get(1, &RawStack::of(&[1, 2, 3], &[])).is_none());
+    let mut cut = RawStack::of(&[1, 2], &[3]);
     cut.user_end = WalkEnd::DepthLimit;
     assert!(stacks.get(1, &cut).is_none());
 }
@@ -39,22 +23,22 @@ fn only_the_same_stack_is_found() {
 #[test]
 fn who_and_when_do_not_matter() {
     let mut stacks = Stacks::new(100);
-    stacks.keep(1, &raw(&[1, 2], &[3]), known(3, 0));
-    let other = RawStack { time_ns: 99, tid: 5, cpu: 3, ..raw(&[1, 2], &[3]) };
+    stacks.keep(1, &RawStack::of(&[1, 2], &[3]), known(3, 0));
+    let other = RawStack { time_ns: 99, tid: 5, cpu: 3, ..RawStack::of(&[1, 2], &[3]) };
     assert!(stacks.get(1, &other).is_some());
 }
 
 #[test]
 fn what_is_asked_for_stays_and_the_rest_goes() {
     let mut stacks = Stacks::new(200);
-    stacks.keep(1, &raw(&[0], &[]), known(9, 0));
+    stacks.keep(1, &RawStack::of(&[0], &[]), known(9, 0));
     for n in 1..1_000 {
-        stacks.keep(1, &raw(&[n], &[]), known(9, n));
-        assert!(stacks.get(1, &raw(&[0], &[])).is_some(), "after {n}");
+        stacks.keep(1, &RawStack::of(&[n], &[]), known(9, n));
+        assert!(stacks.get(1, &RawStack::of(&[0], &[])).is_some(), "after {n}");
         let frames: usize = stacks.known.iter().map(|(_, known)| known.stack.len()).sum();
         assert!(frames <= 200, "{frames}");
     }
-    let known = (1..1_000).filter(|n| stacks.get(1, &raw(&[*n], &[])).is_some());
+    let known = (1..1_000).filter(|n| stacks.get(1, &RawStack::of(&[*n], &[])).is_some());
     assert!((5..12).contains(&known.count()), "the rest of the room is for others");
 }
 
@@ -62,7 +46,7 @@ fn what_is_asked_for_stays_and_the_rest_goes() {
 fn empty_stacks_are_bounded_too() {
     let mut stacks = Stacks::new(100);
     for version in 0..1_000 {
-        stacks.keep(version, &raw(&[], &[]), known(0, 0));
+        stacks.keep(version, &RawStack::of(&[], &[]), known(0, 0));
     }
     assert!(stacks.known.len() as u64 <= 100 / OVERHEAD);
 }
@@ -71,9 +55,9 @@ fn empty_stacks_are_bounded_too() {
 fn stacks_in_a_memory_that_is_gone_go_with_it() {
     let mut stacks = Stacks::new(1_000);
     for version in 0..10 {
-        stacks.keep(version, &raw(&[1], &[]), known(1, version));
+        stacks.keep(version, &RawStack::of(&[1], &[]), known(1, version));
     }
     stacks.forget_gone(1, || [3].into());
     assert_eq!(stacks.known.len(), 1);
-    assert!(stacks.get(3, &raw(&[1], &[])).is_some());
+    assert!(stacks.get(3, &RawStack::of(&[1], &[])).is_some());
 }

@@ -22,14 +22,10 @@ fn stack(pid: u32, tid: u32, address: u64) -> RawStack {
         time_ns: now_ns(),
         pid,
         tid,
-        cpu: 0,
         cgroup_id: 1,
         comm: *b"probe\0\0\0\0\0\0\0\0\0\0\0",
-        user: vec![address | FRAME_EXACT],
-        kernel: Vec::new(),
-        user_end: WalkEnd::Complete,
         kernel_end: WalkEnd::Absent,
-        rest: None,
+        ..RawStack::of(&[address | FRAME_EXACT], &[])
     }
 }
 
