@@ -13,13 +13,19 @@ use crate::{
     settings,
 };
 
+/// Of so many stacks of a CPU, one asks how full the ring is, which costs as much as a frame. A busy CPU sends
+/// hundreds between two rounds of the reader.
+const ASK_EVERY: u32 = 8;
+
 /// Sends the record of a stack, with so many bytes behind its header; false where the ring is full.
 #[inline(always)]
 pub fn stack(scratch: &mut Scratch, bytes: u64) -> bool {
     const MASK: u64 = RECORD_BYTES as u64 - 1;
     const { assert!(size_of::<StackRecord>() + size_of_val(&[0u64; 0x3ff + 0x7f]) < RECORD_BYTES) };
     let len = mask::<MASK>(size_of::<StackRecord>() as u64 + bytes);
-    output((&raw mut *scratch).cast(), len, wake_up())
+    scratch.sent = scratch.sent.wrapping_add(1);
+    let flags = if scratch.sent % ASK_EVERY == 0 { wake_up() } else { BPF_RB_NO_WAKEUP.into() };
+    output((&raw mut *scratch).cast(), len, flags)
 }
 
 /// Sends the record of a thread that is back; false where the ring is full. Stacks fill the ring, and ask

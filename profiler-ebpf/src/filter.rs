@@ -10,12 +10,12 @@ use aya_ebpf::{
     },
 };
 use profiler_common::{
-    live::{marks, select},
+    live::{Live, marks, select},
     record::COMM_LEN,
 };
 
 use crate::{
-    maps::{self, live},
+    maps,
     opaque::clear,
     regs::read_kernel,
     settings::{self, List},
@@ -53,14 +53,13 @@ macro_rules! nobody_asks {
 
 /// Whether the current thread, of process `pid`, is wanted.
 #[inline(always)]
-pub fn wants_current(pid: u32) -> bool {
-    wants_process(pid) && wants_current_user() && wants_cgroup() && wants_comm()
+pub fn wants_current(pid: u32, live: &Live) -> bool {
+    wants_process(pid, live) && wants_current_user() && wants_cgroup() && wants_comm()
 }
 
 /// Whether a process is wanted, as far as its number says.
 #[inline(always)]
-pub fn wants_process(pid: u32) -> bool {
-    let Some(live) = live() else { return false };
+pub fn wants_process(pid: u32, live: &Live) -> bool {
     let select = live.select;
     if select == 0 {
         return true;

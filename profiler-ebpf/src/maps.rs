@@ -90,12 +90,12 @@ pub struct Scratch {
     pub record: StackRecord,
     /// The frames of the record: right behind the header.
     pub frames: [u64; FRAME_SLOTS],
-    /// Where the walk stands, between two programs.
+    /// Where the walk stands.
     pub walk: Walk,
     /// Which kernel stack, and which helper, the record still needs: see [`crate::record`].
     pub needs: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// Stacks that were sent from here, or found no room.
+    pub sent: u32,
     /// The local copy of the user stack.
     pub window: [u64; WINDOW_WORDS],
     /// For an answer that took many ways to find, so that the verifier follows only one from there.
@@ -125,7 +125,7 @@ pub enum Owner {
 pub fn scratch(owner: Owner) -> Option<&'static mut Scratch> {
     let value = SCRATCH.get_ptr_mut(owner as u32)?;
     // SAFETY: a map value lives as long as the program; each owner runs once at a time on a CPU, and
-    // asks once in a program.
+    // uses one answer at a time. (A callback of `bpf_loop` has its own; what it leaves is read by volatile loads.)
     Some(unsafe { &mut *value })
 }
 

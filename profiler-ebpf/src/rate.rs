@@ -1,9 +1,9 @@
 //! The rate limit of kept blocks, for each CPU: in a tick, as many as the loader allows, spread over
 //! the tick by chance. What is not kept is counted by its thread.
 
-use profiler_common::settings::TICK_NS;
+use profiler_common::{live::Live, settings::TICK_NS};
 
-use crate::maps::{RATE, live};
+use crate::maps::RATE;
 
 /// What a CPU knows of this tick and the one before.
 #[repr(C)]
@@ -22,8 +22,7 @@ pub struct Rate {
 
 /// Whether the stack of a block that begins now is kept.
 #[inline(always)]
-pub fn keeps(now_ns: u64) -> bool {
-    let Some(live) = live() else { return false };
+pub fn keeps(live: &Live, now_ns: u64) -> bool {
     let limit = live.blocks_per_tick;
     if limit == 0 {
         return true;

@@ -10,16 +10,16 @@ use aya_ebpf::{
 };
 use profiler_common::{
     counter::Counter,
-    record::{COMM_LEN, REST_BYTES, RecordKind, Rest, flags},
+    record::{COMM_LEN, REST_BYTES, RecordKind, Rest, StackRecord, flags},
     walk::{KERNEL_FRAMES, USER_FRAMES_DEEP, WalkEnd},
 };
 
 use crate::{
     emit,
-    maps::{FRAME_SLOTS, Scratch, THREADS, count},
+    maps::{FRAME_SLOTS, Scratch, count},
     opaque::mask,
     regs::read_kernel,
-    settings,
+    settings, threads,
     window::{Current, Memory},
 };
 
@@ -180,7 +180,7 @@ pub fn send(scratch: &mut Scratch, (kernel_frames, end): (u64, WalkEnd)) {
         1,
     );
     if !on_cpu && !sent {
-        forget_stack(scratch.record.tid);
+        forget_stack(&scratch.record);
     }
 }
 
@@ -231,11 +231,13 @@ fn add_rest(scratch: &mut Scratch, frames: u64) -> u64 {
     HEADER + bytes
 }
 
-/// The thread carries the time of its block itself, since no record of it went up.
+/// The thread carries the time of its block itself, since no record of it went up. One that slept when the
+/// recording began may have come back meanwhile, and be off the CPU again.
 #[inline(always)]
-fn forget_stack(tid: u32) {
-    if let Some(entry) = THREADS.get_ptr_mut(tid) {
-        // SAFETY: an entry is not reused while its thread, which is here, has not died.
-        unsafe { (*entry).kept = 0 }
+fn forget_stack(record: &StackRecord) {
+    if let Some(entry) = threads::get(record.tid)
+        && entry.blocked_at_ns == record.time_ns
+    {
+        entry.kept = 0;
     }
 }

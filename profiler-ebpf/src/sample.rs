@@ -4,7 +4,12 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     programs::PerfEventContext,
 };
-use profiler_common::{counter::Counter, live::marks, record::RecordKind, walk::WalkEnd};
+use profiler_common::{
+    counter::Counter,
+    live::{Live, marks},
+    record::RecordKind,
+    walk::WalkEnd,
+};
 
 use crate::{
     filter,
@@ -23,13 +28,14 @@ pub fn on_cpu(ctx: &PerfEventContext) {
     if ids.pid == 0 {
         return; // idle
     }
-    if !filter::wants_current(ids.pid) {
+    let Some(live) = maps::live() else { return };
+    if !filter::wants_current(ids.pid, live) {
         count(Counter::Filtered, 1);
         return;
     }
     // SAFETY: the helper takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
-    if !is_due(ids.pid, now) {
+    if !is_due(ids.pid, live, now) {
         return;
     }
     let Some(scratch) = maps::scratch(Owner::Sample) else { return };
@@ -51,8 +57,7 @@ pub fn on_cpu(ctx: &PerfEventContext) {
 /// decided by the time alone, and not by who was seen first, so that nobody is seen more often than he
 /// runs.
 #[inline(always)]
-fn is_due(pid: u32, now_ns: u64) -> bool {
-    let Some(live) = maps::live() else { return false };
+fn is_due(pid: u32, live: &Live, now_ns: u64) -> bool {
     let every = live.others_every_ns;
     every == 0 || now_ns % every < live.period_ns || maps::marks(pid) & marks::BURST != 0
 }

@@ -36,7 +36,8 @@ pub fn thread(ctx: *mut c_void) {
         return; // after the last one
     }
     let Some(ids) = ids(task) else { return };
-    if !filter::wants_process(ids.pid) || threads::get(ids.tid).is_some() {
+    let Some(live) = maps::live() else { return };
+    if !filter::wants_process(ids.pid, live) || threads::get(ids.tid).is_some() {
         return;
     }
     let Some(state) = off_cpu_state(task) else { return };

@@ -10,7 +10,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::thread::ThreadEntry;
 
 use crate::{
-    maps::{SLOTS, THREADS},
+    maps::{self, Owner, SLOTS, THREADS},
     opaque::clear,
     settings,
 };
@@ -26,9 +26,9 @@ pub fn get(tid: u32) -> Option<&'static mut ThreadEntry> {
     }
 }
 
-/// The same of the current thread, from now on at the latest; `None` where there is no room. `new` is all zero.
+/// The same of the current thread, from now on at the latest; `None` where there is no room.
 #[inline(always)]
-pub fn get_or_insert(tid: u32, new: &ThreadEntry) -> Option<&'static mut ThreadEntry> {
+pub fn get_or_insert(tid: u32) -> Option<&'static mut ThreadEntry> {
     let slot = slot(tid)?;
     if slot.tid == tid {
         return Some(slot);
@@ -43,6 +43,7 @@ pub fn get_or_insert(tid: u32, new: &ThreadEntry) -> Option<&'static mut ThreadE
         return Some(slot);
     }
     if known.is_none() {
+        let new = &maps::scratch(Owner::Switch)?.entry;
         THREADS.insert(tid, new, BPF_NOEXIST.into()).ok()?;
         return in_hash(tid);
     }

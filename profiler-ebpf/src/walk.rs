@@ -13,17 +13,18 @@ use profiler_common::{
 
 use crate::{
     arena,
-    maps::{self, Owner, PROCESSES, Scratch},
-    opaque::{clear, mask, masked},
+    maps::{self, FRAME_SLOTS, Owner, PROCESSES, Scratch},
+    opaque::{Unknown, clear, mask, masked},
     record,
     regs::UserRegs,
     settings,
     unwind::native,
-    window::{Current, Memory, Window},
+    window::{Current, Memory, WINDOW_WORDS, Window},
 };
 
-/// What a walk knows between two frames; in the scratch, between two programs.
-#[derive(Clone, Copy)]
+/// What a walk knows between two frames. It stays in the scratch: a copy on the stack would be made and written
+/// back in each program, and of what comes from a map value the verifier knows nothing that it would have to
+/// follow, whichever way led to it.
 #[repr(C)]
 pub struct Walk {
     /// The frame that comes next.
@@ -36,7 +37,25 @@ pub struct Walk {
     pub end: u32,
 }
 
+/// What the steps of a walk use beside it.
+pub struct Room<'a> {
+    frames: &'a mut [u64; FRAME_SLOTS],
+    /// The local copy of the stack.
+    pub window: &'a mut [u64; WINDOW_WORDS],
+    /// Words through which values pass that the verifier is to forget.
+    pub answer: &'a mut Unknown,
+    /// The same, while that one is in use.
+    pub passing: &'a mut Unknown,
+}
+
 impl Walk {
+    /// The walk in a scratch, and what its steps use.
+    #[inline(always)]
+    fn of(scratch: &mut Scratch) -> (&mut Self, Room<'_>) {
+        let Scratch { walk, frames, window, answer, passing, .. } = scratch;
+        (walk, Room { frames, window, answer, passing })
+    }
+
     /// Puts a walk into the scratch, at the innermost frame of a thread of process `pid`.
     #[inline(always)]
     pub fn begin(scratch: &mut Scratch, pid: u32, regs: &UserRegs) {
@@ -71,48 +90,6 @@ impl Walk {
         put(&mut scratch.walk.end, end.raw());
     }
 
-    /// Puts how it ended into the scratch.
-    #[inline(always)]
-    fn store_end(&self, scratch: &mut Scratch) {
-        let (at, stored) = (&self.position.at, &mut scratch.walk);
-        put(&mut stored.position.at.pc, at.pc);
-        put(&mut stored.position.at.sp, at.sp);
-        put(&mut stored.position.at.fp, at.fp);
-        put(&mut stored.position.at.lr, at.lr);
-        put(&mut stored.position.at.kept, at.kept);
-        put(&mut stored.frames, self.frames);
-        put(&mut stored.end, self.end);
-    }
-
-    /// Puts it into the scratch, to go on there. Its list stays the same, and its code mostly, which began at
-    /// `code` when it was taken out.
-    #[inline(always)]
-    fn store(&self, scratch: &mut Scratch, code: u64) {
-        self.store_end(scratch);
-        let (ours, stored) = (&self.position, &mut scratch.walk.position);
-        put(&mut stored.stacks, ours.stacks);
-        put(&mut stored.guessed, ours.guessed);
-        put(&mut scratch.walk.window, self.window);
-        if ours.code.start != code {
-            put(&mut stored.code.start, ours.code.start);
-            put(&mut stored.code.len, ours.code.len);
-            put(&mut stored.code.delta, ours.code.delta);
-            put(&mut stored.code.region, ours.code.region);
-            put(&mut stored.code.table, ours.code.table);
-            put(&mut stored.code.rules, ours.code.rules);
-            put(&mut stored.code.kind, ours.code.kind);
-        }
-    }
-
-    /// Takes what differs between the ways to a frame, and was not passed on by them, through memory: the
-    /// verifier then follows only one of them from here on. Nothing waits for these.
-    #[inline(always)]
-    fn settle(&mut self, scratch: &mut Scratch) {
-        let (ours, passing) = (&mut self.position.at, &mut scratch.walk.position.at);
-        pass(&mut ours.lr, &mut passing.lr);
-        pass(&mut ours.kept, &mut passing.kept);
-    }
-
     #[inline(always)]
     fn end(&mut self, end: WalkEnd) -> bool {
         self.end = end.raw();
@@ -128,19 +105,11 @@ fn put<T>(memory: &mut T, value: T) {
     unsafe { (&raw mut *memory).write_volatile(value) }
 }
 
-/// Writes a value to memory and reads it back.
-#[inline(always)]
-fn pass<T: Copy>(value: &mut T, memory: &mut T) {
-    put(memory, *value);
-    // SAFETY: a reference.
-    *value = unsafe { (&raw const *memory).read_volatile() };
-}
-
 /// Records the frame that `walk` stands at.
 #[inline(always)]
-pub fn record_frame(walk: &mut Walk, scratch: &mut Scratch) {
+fn record_frame(walk: &mut Walk, room: &mut Room<'_>) {
     const { assert!(USER_FRAMES_DEEP == 512) };
-    *masked::<0x1ff, _, _>(&mut scratch.frames, walk.frames.into()) = walk.position.word();
+    *masked::<0x1ff, _, _>(room.frames, walk.frames.into()) = walk.position.word();
     walk.frames += 1;
 }
 
@@ -151,44 +120,40 @@ pub fn record_frame(walk: &mut Walk, scratch: &mut Scratch) {
 fn one<M: Memory>(
     walk: &mut Walk,
     table: &mut *const u8,
-    scratch: &mut Scratch,
+    room: &mut Room<'_>,
     memory: &M,
 ) -> bool {
-    record_frame(walk, scratch);
-    match native::step(walk, table, scratch, memory) {
+    record_frame(walk, room);
+    match native::step(walk, table, room, memory) {
         Ok(()) => false,
         Err(end) => walk.end(end),
     }
 }
 
-/// Written out: the verifier would go through each iteration of a loop with all that it knows.
-#[inline(always)]
-fn several<M: Memory>(walk: &mut Walk, scratch: &mut Scratch, memory: &M) -> bool {
-    let Some(mut table) = arena::region(walk.position.code.region) else {
-        return nowhere(walk, scratch);
-    };
-    let table = &mut table;
-    one(walk, table, scratch, memory)
-        || next(walk, table, scratch, memory)
-        || next(walk, table, scratch, memory)
-        || next(walk, table, scratch, memory)
-}
+/// Frames that one program does; the last of [`USER_FRAMES_BASE`] is the last of a program, and tail calls end
+/// at 33.
+const AT_ONCE: u32 = 4;
+const _: () = assert!(USER_FRAMES_BASE.is_multiple_of(AT_ONCE) && USER_FRAMES_BASE / AT_ONCE < 33);
 
+/// A loop, and not written out: the same code for each frame is a fourth as much to fetch, and a sample mostly
+/// finds its code in no cache. The verifier goes through each iteration either way.
 #[inline(always)]
-fn next<M: Memory>(
-    walk: &mut Walk,
-    table: &mut *const u8,
-    scratch: &mut Scratch,
-    memory: &M,
-) -> bool {
-    walk.settle(scratch);
-    one(walk, table, scratch, memory)
+fn several<M: Memory>(walk: &mut Walk, room: &mut Room<'_>, memory: &M) -> bool {
+    let Some(mut table) = arena::region(walk.position.code.region) else {
+        return nowhere(walk, room);
+    };
+    for _ in 0..AT_ONCE {
+        if one(walk, &mut table, room, memory) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Ends a walk without tables: there are none yet, or the one that was there is gone.
 #[inline(always)]
-fn nowhere(walk: &mut Walk, scratch: &mut Scratch) -> bool {
-    record_frame(walk, scratch);
+fn nowhere(walk: &mut Walk, room: &mut Room<'_>) -> bool {
+    record_frame(walk, room);
     walk.end(WalkEnd::NotReady)
 }
 
@@ -196,18 +161,15 @@ fn nowhere(walk: &mut Walk, scratch: &mut Scratch) -> bool {
 #[inline(always)]
 pub fn tail<C: EbpfContext>(ctx: &C, programs: &ProgramArray<2>, owner: Owner) {
     let Some(scratch) = maps::scratch(owner) else { return };
-    let mut walk = scratch.walk;
-    let code = walk.position.code.start;
-    if !several(&mut walk, scratch, &Current) {
+    let (walk, mut room) = Walk::of(scratch);
+    if !several(walk, &mut room, &Current) {
         walk.end(WalkEnd::DepthLimit);
-        walk.store(scratch, code);
         let next = if walk.frames < USER_FRAMES_BASE { maps::TAIL } else { maps::DEEP };
         if next == maps::TAIL || settings::max_user_frames() > USER_FRAMES_BASE {
             // SAFETY: the programs of an array take this context; nothing is left to drop.
             unsafe { programs.tail_call(ctx, next) };
         }
     }
-    walk.store_end(scratch);
     record::finish(ctx, scratch);
 }
 
@@ -240,13 +202,11 @@ unsafe extern "C" fn switch_step(_: u32, _: *mut c_void) -> i64 {
 #[inline(always)]
 pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let Some(scratch) = maps::scratch(owner) else { return 1 };
-    let mut walk = scratch.walk;
-    let code = walk.position.code.start;
+    let (walk, mut room) = Walk::of(scratch);
     let ended = match arena::region(walk.position.code.region) {
-        Some(mut table) => one(&mut walk, &mut table, scratch, memory),
-        None => nowhere(&mut walk, scratch),
+        Some(mut table) => one(walk, &mut table, &mut room, memory),
+        None => nowhere(walk, &mut room),
     };
-    walk.store(scratch, code);
     // Newer verifiers want to know that it is 0 or 1.
     mask::<1>(ended.into()) as i64
 }

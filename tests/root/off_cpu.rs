@@ -1,11 +1,13 @@
 //! Blocked time: where, how long, in which state.
 
+use std::time::Duration;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use profiler_tests::agent;
 use profiler_tests::program::{BlockerTruth, Program, truth};
 use profiler_tests::stacks::Stack;
-use profiler_tests::workload;
+use profiler_tests::{wait, workload};
 
 use crate::host::{self, assert_within};
 
@@ -112,6 +114,36 @@ fn classic_tracepoints_measure_the_same() {
     for (site, blocked) in &truth.blocked {
         assert_within(site, recording.total("off_cpu", |stack| stack.has(site)), *blocked, 0.01);
     }
+}
+
+#[test]
+fn blocks_whose_stacks_find_no_room_leave_their_time_to_the_thread() {
+    let _host = host::claim();
+    // Of its two threads, which share a CPU, one is always off it.
+    let switcher = Program::start(&workload::SWITCHER, &["8", "pipe"]).unwrap();
+    let pid = switcher.pid().to_string();
+    let flags = ["--event", "off-cpu", "--max-blocks", "1000000", "--min-block", "0ns"];
+    let flags = [&flags[..], &["--pid", &pid, "--log-level", "debug"]].concat();
+    let agent = agent::Running::start(&flags).unwrap();
+    wait::until("the programs to be attached", Duration::from_secs(20), || {
+        Ok(agent.log()?.contains("attaching").then_some(()))
+    })
+    .unwrap();
+    // While it is stopped it reads nothing, and the ring is full in a fraction of that. Each time there is a
+    // moment when a stack finds no room any more and the shorter record of its end does.
+    for _ in 0..6 {
+        agent.signal(Signal::SIGSTOP).unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        agent.signal(Signal::SIGCONT).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let recording = agent.interrupt().unwrap();
+
+    assert!(recording.count("blocks_lost_ring_full") > 1_000, "{}", recording.run.stderr);
+    assert_eq!(recording.count("blocks_lost_without_begin"), 0, "{}", recording.run.stderr);
+    let blocked = recording.total("off_cpu", |_| true) as f64 / 1e9;
+    let seconds = recording.seconds();
+    assert!(seconds > 4.0 && blocked > 0.97 * seconds, "{blocked} s of {seconds} s");
 }
 
 #[test]

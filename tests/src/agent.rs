@@ -137,9 +137,14 @@ impl Running {
         Ok(std::fs::read_to_string(self.file.path().join("stderr"))?)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
+    }
+
     /// Ends it as Ctrl-C does, and reads what it wrote.
     pub fn interrupt(mut self) -> Result<Recording> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        self.signal(Signal::SIGINT)?;
         let status = self.child.wait()?;
         let stderr = self.log()?;
         let file = std::mem::replace(&mut self.file, tempfile::tempdir()?);

@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! chunks × u32    bits 0–7: n, how many rows begin inside the chunk
-//!                 bits 8–31: where its block is, in units of 2 bytes from the table's beginning
+//!                 bits 8–31: where its block is, in units of 2 bytes from the table's beginning; where no
+//!                 row begins, the rule that holds in all of it
 //! pad to 8
-//! rules × u64     each rule of the binary once
+//! rules × u64     each rule of the binary once, those that hold in the most places first
 //! blocks          u16            the rule that holds at the chunk's first byte
 //!                 n × u8         where in the chunk each row begins, ascending, from 1 on
 //!                 pad to 2
@@ -15,7 +16,8 @@
 //!
 //! All integers are little endian, as both processors are. The last rows of a chunk hold to its end:
 //! the next chunk's block says again what holds there. So three cache lines answer: the chunk, its
-//! block, the rule.
+//! block, the rule; two within a long function, as half of all chunks are. The most common rules share a
+//! line or two, which the frames before have mostly brought along.
 
 use super::{MAPPINGS_MAX, Mapping, rule::Rule};
 
@@ -89,15 +91,21 @@ impl Region for Bytes<'_> {
 #[inline(always)]
 pub fn rule<R: Region>(region: &mut R, table: u32, rules: u32, place: u32) -> Rule {
     let chunk = region.u32(table.wrapping_add((place >> CHUNK_SHIFT) * 4)) as u32;
-    let (rows, block) = (chunk & 0xff, table.wrapping_add((chunk >> 8) * 2));
-    let before = rows_up_to(region, block.wrapping_add(2), rows, place & 0xff);
-    // Behind the rule at the chunk's beginning come the rows' places, and then their rules.
-    let rule = if before == 0 {
-        block
+    let rows = chunk & 0xff;
+    let number = if rows == 0 {
+        chunk >> 8
     } else {
-        block.wrapping_add(2 + ((rows + 1) & !1)).wrapping_add((before - 1) * 2)
+        let block = table.wrapping_add((chunk >> 8) * 2);
+        let before = rows_up_to(region, block.wrapping_add(2), rows, place & 0xff);
+        // Behind the rule at the chunk's beginning come the rows' places, and then their rules.
+        let rule = if before == 0 {
+            block
+        } else {
+            block.wrapping_add(2 + ((rows + 1) & !1)).wrapping_add((before - 1) * 2)
+        };
+        region.u16(rule) as u32
     };
-    let number = region.u16(rule) as u32;
+    let number = region.forget(number);
     Rule(region.u64(rules.wrapping_add(number * 8)))
 }
 
@@ -211,7 +219,8 @@ mod tests {
     fn chunk(places: &[u8]) -> (Vec<u8>, u32) {
         let (rules, rows) = (8u32, places.len());
         let block = rules + 8 * (rows as u32 + 1);
-        let mut bytes = ((block / 2) << 8 | rows as u32).to_le_bytes().to_vec();
+        let which = if rows == 0 { 0 } else { block / 2 };
+        let mut bytes = (which << 8 | rows as u32).to_le_bytes().to_vec();
         bytes.extend([0; 4]);
         (0..=rows).for_each(|i| bytes.extend(Rule::new(Cfa::Sp, i as i16).0.to_le_bytes()));
         bytes.extend(0u16.to_le_bytes());

@@ -9,11 +9,10 @@ use profiler_common::{
 use super::call_site;
 use crate::{
     arena::Tables,
-    maps::Scratch,
     opaque::Unknown,
     regs::read_kernel,
     settings,
-    walk::Walk,
+    walk::{Room, Walk},
     window::{Memory, WINDOW_WORDS, Window},
 };
 
@@ -22,12 +21,12 @@ use crate::{
 pub fn step<M: Memory>(
     walk: &mut Walk,
     table: &mut *const u8,
-    scratch: &mut Scratch,
+    room: &mut Room<'_>,
     memory: &M,
 ) -> Result<(), WalkEnd> {
-    let mut arena = Tables { unknown: &mut scratch.answer, table };
-    let (window, buffer) = (&mut walk.window, &mut scratch.window);
-    let mut stack = UserStack { window, buffer, memory, passing: &mut scratch.passing };
+    let mut arena = Tables { unknown: room.answer, table };
+    let (window, buffer) = (&mut walk.window, &mut *room.window);
+    let mut stack = UserStack { window, buffer, memory, passing: room.passing };
     walk::caller(&mut walk.position, &mut arena, &mut stack, settings::is_arm())
 }
 

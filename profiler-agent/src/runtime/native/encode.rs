@@ -82,7 +82,8 @@ struct OpenPart {
     address: u64,
     /// Behind the last address that has a rule.
     end: u64,
-    /// Finished chunks: how many rows, and where in `blocks` the block is, in units of 2 bytes.
+    /// Finished chunks: how many rows, and where in `blocks` the block is, in units of 2 bytes; without rows,
+    /// the number of the rule.
     chunks: Vec<(u8, u32)>,
     blocks: Vec<u8>,
     /// The rule number that `blocks` ends with.
@@ -166,6 +167,10 @@ impl OpenPart {
     /// shares those 2 bytes with it.
     fn flush(&mut self) {
         let Chunk { first, current, places, rules } = &mut self.chunk;
+        if places.is_empty() {
+            self.chunks.push((0, u32::from(*first)));
+            return;
+        }
         if self.last != Some(*first) {
             self.blocks.extend(first.to_le_bytes());
         }
@@ -181,6 +186,45 @@ impl OpenPart {
         rules.clear();
     }
 
+    /// Numbers the rules anew, by how often they are named.
+    fn put_common_rules_first(&mut self) {
+        let mut uses: Vec<(u32, usize)> = (0..self.rules.len()).map(|rule| (0, rule)).collect();
+        self.each_number(|number| {
+            if let Some((uses, _)) = uses.get_mut(usize::from(number)) {
+                *uses += 1;
+            }
+            number
+        });
+        uses.sort_by_key(|(uses, rule)| (std::cmp::Reverse(*uses), *rule));
+        let mut renamed: Vec<(usize, u16)> =
+            uses.iter().zip(0..=u16::MAX).map(|((_, old), new)| (*old, new)).collect();
+        renamed.sort_unstable();
+        self.rules = uses.iter().filter_map(|(_, old)| self.rules.get(*old).copied()).collect();
+        self.each_number(|old| renamed.get(usize::from(old)).map_or(old, |(_, new)| *new));
+    }
+
+    /// Replaces each number of a rule in the chunks and blocks.
+    fn each_number(&mut self, mut replace: impl FnMut(u16) -> u16) {
+        let mut done = 0;
+        for (rows, place) in &mut self.chunks {
+            if *rows == 0 {
+                *place = u32::from(replace(*place as u16));
+                continue;
+            }
+            let (rows, block) = (usize::from(*rows), *place as usize * 2);
+            let behind = block + 2 + rows.next_multiple_of(2);
+            // The first number may be the last one of the block before.
+            let first = [block].into_iter().filter(|at| *at >= done);
+            for at in first.chain((behind..behind + rows * 2).step_by(2)) {
+                let bytes = self.blocks.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+                if let Some(bytes) = bytes {
+                    *bytes = replace(u16::from_le_bytes(*bytes)).to_le_bytes();
+                }
+            }
+            done = behind + rows * 2;
+        }
+    }
+
     fn finish(mut self) -> Part {
         // The last row of a chunk holds to its end.
         let end = self.end.next_multiple_of(CHUNK_BYTES.into());
@@ -188,12 +232,13 @@ impl OpenPart {
             self.hold(self.end, end, Rule::NONE);
         }
         self.flush();
+        self.put_common_rules_first();
         let index = (self.chunks.len() * 4).next_multiple_of(8);
         let blocks = index + self.rules.len() * 8;
         let mut bytes = Vec::with_capacity(blocks + self.blocks.len());
         for (rows, block) in &self.chunks {
-            let entry = (blocks as u32 / 2 + block) << 8 | u32::from(*rows);
-            bytes.extend(entry.to_le_bytes());
+            let which = if *rows == 0 { *block } else { blocks as u32 / 2 + block };
+            bytes.extend((which << 8 | u32::from(*rows)).to_le_bytes());
         }
         bytes.resize(index, 0);
         self.rules.iter().for_each(|rule| bytes.extend(rule.0.to_le_bytes()));
@@ -204,6 +249,45 @@ impl OpenPart {
             rules: index as u32,
             bytes: bytes.into(),
             rule_count: self.rules.len() as u32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::native::rule::Cfa;
+
+    use super::*;
+
+    const fn rule(words: i16) -> Rule {
+        Rule::new(Cfa::Sp, words)
+    }
+
+    #[test]
+    fn the_rules_that_hold_in_the_most_places_come_first() {
+        // A rare rule, a long function in most of whose chunks no row begins, and many short ones.
+        let mut rows = vec![(0x140, 0x150, rule(9)), (0x150, 0x1008, rule(7))];
+        rows.extend((0x100..0x1ff).map(|i| (i * 16 + 8, i * 16 + 24, rule(1 + i as i16 % 3))));
+        let mut encoder = Encoder::new(&Limits::default());
+        for (start, end, rule) in &rows {
+            encoder.add(*start, *end, *rule).unwrap();
+        }
+        let parts = encoder.finish().unwrap();
+        let [part] = parts.as_slice() else { panic!("{parts:?}") };
+        for (start, end, rule) in rows {
+            for at in start..end {
+                assert_eq!(part.rule(at), Some(rule), "{at:#x}");
+            }
+        }
+        assert_eq!(part.rule(0x100), Some(Rule::NONE), "nothing before the first row");
+        let rules: Vec<u64> = part.bytes[part.rules as usize..][..8 * part.rule_count as usize]
+            .chunks(8)
+            .map(|bytes| u64::from_le_bytes(*bytes.first_chunk().unwrap()))
+            .collect();
+        let place = |rule: Rule| rules.iter().position(|other| *other == rule.0).unwrap();
+        assert_eq!(rules.len(), 6);
+        for common in 1..=3 {
+            assert!(place(rule(common)) < 3 && place(rule(7)) == 3 && place(rule(9)) > 3);
         }
     }
 }
