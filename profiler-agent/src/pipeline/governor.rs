@@ -1,9 +1,9 @@
 //! Keeps the agent within what it may take of the host: it gives way in steps, and comes back by the same
 //! steps when there is room again. A function of readings: it looks at no clock and at no kernel.
 //!
-//! The steps, each of which costs as little truth as it can: first short blocks lose their own records, and
-//! their threads carry the time; then fewer blocks keep their stack; then the clock samples more rarely. At
-//! no step is a kind of event silent, and no time is lost: what has no stack of its own is shared out.
+//! The steps, each of which costs as little truth as it can: by turns, short blocks lose their own records, so that
+//! their threads carry the time, and fewer blocks keep their stack; then the clock samples more rarely. At no step
+//! is a kind of event silent, and no time is lost: what has no stack of its own is shared out.
 
 mod mean;
 
@@ -66,8 +66,9 @@ pub struct Step {
 
 /// The longest block that loses its own record.
 const CARRY_MOST: Duration = Duration::from_millis(1);
-/// The shortest that is worth a step.
-const CARRY_LEAST: Duration = Duration::from_micros(16);
+/// The shortest that is worth a step, and how much longer each further one is.
+const CARRY_LEAST: Duration = Duration::from_micros(32);
+const CARRY_FACTOR: u32 = 5;
 /// Blocks per second and CPU that always keep their stack.
 const FEWEST_BLOCKS: u32 = 50;
 /// Frequencies below the configured one.
@@ -296,19 +297,26 @@ impl Governor {
     }
 }
 
-/// The rates below what was configured, down to the least.
+/// The rates below what was configured, down to the least. Steps of two kinds take turns: on one host nearly all
+/// is spent on how blocks end, on another on their stacks, and a row of steps of the kind that saves nothing would
+/// be time above the budget.
 fn ladder(base: &Rates) -> Vec<Rates> {
     let mut ladder = Vec::new();
     let mut rates = base.clone();
-    let mut carry = CARRY_LEAST.max(base.min_block * 2);
-    while carry <= CARRY_MOST {
-        rates.carry_below = carry;
-        ladder.push(rates.clone());
-        carry *= 2;
-    }
-    while rates.blocks_per_second / 2 >= FEWEST_BLOCKS {
-        rates.blocks_per_second /= 2;
-        ladder.push(rates.clone());
+    loop {
+        let longer = (rates.carry_below * CARRY_FACTOR).max(base.min_block * 2).max(CARRY_LEAST);
+        let (carries, keeps) = (longer <= CARRY_MOST, rates.blocks_per_second / 2 >= FEWEST_BLOCKS);
+        if carries {
+            rates.carry_below = longer;
+            ladder.push(rates.clone());
+        }
+        if keeps {
+            rates.blocks_per_second /= 2;
+            ladder.push(rates.clone());
+        }
+        if !carries && !keeps {
+            break;
+        }
     }
     for frequency in FREQUENCIES.into_iter().filter(|frequency| *frequency < base.frequency) {
         rates.frequency = frequency;

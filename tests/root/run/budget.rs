@@ -15,7 +15,7 @@ use crate::host::{self, assert_within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// 13 steps, several at a time, each judged some seconds after the one before.
+/// 10 steps, several at a time, each judged some seconds after the one before.
 const TO_THE_LEAST: Duration = Duration::from_secs(120);
 
 /// So long the programs work whose truth is known.
@@ -53,7 +53,7 @@ fn it_gives_way_tells_the_truth_all_the_same_and_comes_back() {
     let mut agent = room.start(&["--log-level", "info"]).unwrap();
     wait_for_frequency(&agent, 19.0, TO_THE_LEAST);
 
-    // First short blocks lose their own records, then fewer keep their stack, then there are fewer samples.
+    // Short blocks lose their own records and fewer keep their stack; only then there are fewer samples.
     let log = room.log();
     let first = log.find("no block of less than").unwrap_or_else(|| panic!("{log}"));
     assert!(log.find("19 samples").is_some_and(|last| last > first), "{log}");

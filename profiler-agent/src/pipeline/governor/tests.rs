@@ -69,10 +69,35 @@ fn a_storm_is_brought_into_the_budget_and_nothing_is_silent() {
         assert!(step.rates.min_block == base().min_block, "no time is dropped: {step:?}");
         assert!(step.reason.contains("budget of 1.00%"), "{}", step.reason);
     }
-    // The least costly comes first.
-    let (_, first) = steps.first().unwrap();
-    assert!(!first.rates.carry_below.is_zero() && first.rates.blocks_per_second == 2_000);
     assert_eq!(governor.rates().frequency, 99, "samples cost little: they are not given up");
+}
+
+#[test]
+fn steps_of_two_kinds_take_turns_as_long_as_there_are_both() {
+    let steps = |base: &Rates| -> Vec<_> {
+        let step = |rates: &Rates| {
+            (rates.carry_below.as_micros(), rates.blocks_per_second, rates.frequency)
+        };
+        ladder(base).iter().map(step).collect()
+    };
+    let all = [
+        (32, 2_000, 99),
+        (32, 1_000, 99),
+        (160, 1_000, 99),
+        (160, 500, 99),
+        (800, 500, 99),
+        (800, 250, 99),
+        (800, 125, 99),
+        (800, 62, 99),
+        (800, 62, 49),
+        (800, 62, 19),
+    ];
+    assert_eq!(steps(&base()), all);
+    // Longer blocks are only counted, so none would carry.
+    let long = Rates { min_block: Duration::from_micros(600), ..base() };
+    assert_eq!(steps(&long)[..2], [(0, 1_000, 99), (0, 500, 99)]);
+    let few = Rates { blocks_per_second: 99, frequency: 19, ..base() };
+    assert_eq!(steps(&few), [(32, 99, 19), (160, 99, 19), (800, 99, 19)]);
 }
 
 #[test]
