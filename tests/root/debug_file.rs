@@ -48,21 +48,59 @@ fn stripped(directory: &Path) -> (PathBuf, PathBuf) {
     (program, debug)
 }
 
+/// What a recording of a process says at its end.
+fn told_of(program: &Program) -> String {
+    let pid = program.pid().to_string();
+    let flags = ["--duration", "1s", "--unwind-cache-size", "0", "--pid", &pid];
+    agent::record(&flags).unwrap().run.stderr
+}
+
+/// Copies a file to where it would be below a root directory.
+fn install(file: &Path, root: &Path, path: &str) {
+    let path = root.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::copy(file, path).unwrap();
+}
+
 #[test]
 fn a_debug_file_tells_how_to_unwind() {
     let _host = host::claim();
     let directory = tempfile::tempdir().unwrap();
     let (program, debug) = stripped(directory.path());
     let program = Program::start_binary(&program, &["40"]).unwrap();
-    let pid = program.pid().to_string();
-    let flags = ["--duration", "1s", "--unwind-cache-size", "0", "--pid", &pid];
 
-    let without = agent::record(&flags).unwrap().run.stderr;
+    let without = told_of(&program);
     assert!(without.contains("[truncated: no unwind rows in program]"), "{without}");
 
     let _installed = Installed;
-    std::fs::create_dir_all(Path::new(DEBUG_FILE).parent().unwrap()).unwrap();
-    std::fs::copy(debug, DEBUG_FILE).unwrap();
-    let with = agent::record(&flags).unwrap().run.stderr;
+    install(&debug, Path::new("/"), DEBUG_FILE);
+    let with = told_of(&program);
     assert!(with.contains(" 100.0 % of the stacks whole"), "{with}");
+}
+
+#[test]
+fn a_debug_file_in_a_root_of_its_own_tells_of_what_runs_there() {
+    let _host = host::claim();
+    let (directory, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (program, debug) = stripped(directory.path());
+    install(&program, root.path(), "program");
+    for library in libraries(&program) {
+        install(Path::new(&library), root.path(), &library);
+    }
+    let args = [root.path().as_os_str(), "/program".as_ref(), "40".as_ref()];
+    let program = Program::start_binary(Path::new("chroot"), &args).unwrap();
+
+    let without = told_of(&program);
+    assert!(without.contains("[truncated: no unwind rows in program]"), "{without}");
+
+    install(&debug, root.path(), DEBUG_FILE);
+    let with = told_of(&program);
+    assert!(with.contains(" 100.0 % of the stacks whole"), "{with}");
+}
+
+/// The files that a program is linked with, by their paths.
+fn libraries(program: &Path) -> Vec<String> {
+    let output = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect()
 }

@@ -28,6 +28,7 @@ mod readers;
 mod run;
 mod scale;
 mod short_lived;
+mod silent_files;
 mod unwind_budget;
 mod unwind_cache;
 mod wall;

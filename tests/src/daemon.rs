@@ -80,7 +80,10 @@ impl Room {
 
     /// The command that runs the agent here, with these flags.
     pub fn command<S: AsRef<OsStr>>(&self, flags: &[S]) -> Result<Command> {
-        let mut command = Command::new(agent::binary()?);
+        // One that outlives who started it would profile what comes next, and be profiled. It ends with the
+        // thread that started it, so that must not be a passing one.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(agent::binary()?);
         command.arg("run").arg("--config").arg(self.path("agent.toml")).args(flags);
         self.with_log(&mut command)?;
         Ok(command)

@@ -116,6 +116,8 @@ pub const RESTLESS: Workload = c("restless", "restless.c").built(way::STATIC);
 pub const CALENDAR: Workload = c("calendar.so", "calendar.c").built(way::SHARED);
 /// A library that makes each flush to the disk slow for who preloads it.
 pub const SLOW_DISK: Workload = c("slow_disk.so", "slow_disk.c").built(way::SHARED);
+/// A program from a file system that does not answer.
+pub const SILENT: Workload = c("silent", "silent.c");
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");
 

@@ -49,6 +49,10 @@ Examples:
   profiler-agent run --config /etc/profiler-agent.toml
   profiler-agent run --set store.path=/tmp/store --set http.socket=/tmp/agent.sock";
 
+/// A thread that has had nothing to block for this long ends. With the usual ten seconds, all that were ever needed
+/// at once would stay: there is something to do each few seconds, and they take turns.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// Windows that wait for a slow disk, at most: ten minutes of ten seconds each.
 const WAITING: usize = 60;
 
@@ -80,6 +84,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
+        .thread_keep_alive(IDLE)
         .thread_name("serve")
         .enable_all()
         .build()
