@@ -239,13 +239,7 @@ fn send_resume(entry: &mut ThreadEntry, tid: u32, blocked_at_ns: u64, now: u64) 
 
 /// Notes that the current thread leaves the CPU. Whether its stack is kept.
 #[inline(always)]
-fn block<C: EbpfContext>(
-    ctx: &C,
-    live: &Live,
-    ids: Ids,
-    state: ThreadState,
-    now: u64,
-) -> bool {
+fn block<C: EbpfContext>(ctx: &C, live: &Live, ids: Ids, state: ThreadState, now: u64) -> bool {
     let Some(entry) = threads::get_or_insert(ids.tid) else {
         if count(Counter::ThreadsFull, 1) == 0 {
             debug!(ctx, "the table of threads is full: thread {} is not followed", ids.tid);

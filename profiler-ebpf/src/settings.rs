@@ -142,7 +142,8 @@ impl<const EXCLUDED: bool> List<EXCLUDED> {
     #[inline(always)]
     pub fn comm<const INDEX: usize>() -> [u64; 2] {
         const { assert!(INDEX < MAX_FILTERS && COMM_LEN == 16) };
-        let lists = if EXCLUDED { &raw const SETTINGS.excluded } else { &raw const SETTINGS.wanted };
+        let lists =
+            if EXCLUDED { &raw const SETTINGS.excluded } else { &raw const SETTINGS.wanted };
         // SAFETY: the names are two words each, and lie at a multiple of 8.
         unsafe {
             let words = (&raw const (*lists).comms[INDEX]).cast::<u64>();

@@ -89,7 +89,8 @@ fn in_hash(tid: u32) -> Option<&'static mut ThreadEntry> {
 /// Word by word, for the reason of [`clear`].
 #[inline(always)]
 fn copy(from: &ThreadEntry, to: &mut ThreadEntry) {
-    let (from, to) = (core::ptr::from_ref(from).cast::<u64>(), core::ptr::from_mut(to).cast::<u64>());
+    let (from, to) =
+        (core::ptr::from_ref(from).cast::<u64>(), core::ptr::from_mut(to).cast::<u64>());
     let mut index = 0;
     while index < WORDS {
         // SAFETY: within the entries, which are whole words.

@@ -117,12 +117,7 @@ fn record_frame(walk: &mut Walk, room: &mut Room<'_>) {
 ///
 /// The place where the kind of step is picked: all code is native so far.
 #[inline(always)]
-fn one<M: Memory>(
-    walk: &mut Walk,
-    table: &mut *const u8,
-    room: &mut Room<'_>,
-    memory: &M,
-) -> bool {
+fn one<M: Memory>(walk: &mut Walk, table: &mut *const u8, room: &mut Room<'_>, memory: &M) -> bool {
     record_frame(walk, room);
     match native::step(walk, table, room, memory) {
         Ok(()) => false,
