@@ -76,7 +76,7 @@ pub fn remove(tid: u32) {
 /// The slot of a thread, whoever has it.
 #[inline(always)]
 fn slot(tid: u32) -> Option<&'static mut ThreadEntry> {
-    // SAFETY: a map value lives as long as the program, and is written by its own thread only.
+    // SAFETY: a map value lives as long as the program. Its own thread writes it; the iterator may clear `kept`.
     SLOTS.get_ptr_mut(tid & settings::slot_mask()).map(|slot| unsafe { &mut *slot })
 }
 
