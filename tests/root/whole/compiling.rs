@@ -8,8 +8,10 @@ use super::*;
 #[test]
 fn a_loop_of_gcc() {
     const HZ: f64 = 499.0;
-    /// The share of what was due: the kernel's work after a process let go of its memory has no user stack.
-    const WHOLE: f64 = 0.95;
+    /// The share of what was due that is whole, or is the kernel's time for a process that has no memory left.
+    const ACCOUNTED: f64 = 0.97;
+    /// The share of what was due that is whole: on the slowest hosts, on which that time is 4 % and more.
+    const WHOLE: f64 = 0.93;
     let _host = host::claim();
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("object.o");
@@ -22,12 +24,16 @@ fn a_loop_of_gcc() {
     let hz = HZ.to_string();
     let recording = agent::record(&["--frequency", &hz, "--", "sh", "-c", &script]).unwrap();
     let due = HZ * children_seconds(&recording.run.stdout);
-    let whole = recording.total(SAMPLES, |stack| {
-        stack.frames.first().is_some_and(|frame| !frame.name.starts_with(MARKER))
-    });
+    let ending = format!("{MARKER}: the process ends, its memory is gone]");
+    let begins = |stack: &Stack, marker: &str| {
+        stack.frames.first().is_some_and(|frame| frame.name.starts_with(marker))
+    };
+    let whole = recording.total(SAMPLES, |stack| !begins(stack, MARKER));
+    let ended = recording.total(SAMPLES, |stack| begins(stack, &ending));
     let all = recording.total(SAMPLES, |_| true);
     println!("{due:.0} samples were due, {all} came, {whole} are whole\n{}", recording.run.stderr);
     assert!(whole as f64 >= WHOLE * due, "{whole} of {due}\n{}", recording.run.stderr);
+    assert!((whole + ended) as f64 >= ACCOUNTED * due, "{whole} and {ended} of {due}\n{}", recording.run.stderr);
 }
 
 /// CPU time, in user and in kernel mode, of the children of a shell: the last line of what its `times`
