@@ -1,9 +1,15 @@
 //! The arena, where the unwind tables and the lists of mappings are.
 
-use profiler_common::native::{REGION_BYTES, lookup::Region, walk::Arena};
+use profiler_common::native::{
+    REGION_BYTES,
+    known::{ENTRIES, Entry, Key},
+    lookup::Region,
+    rule::Rule,
+    walk::Arena,
+};
 
 use crate::{
-    maps::ARENA,
+    maps::{ARENA, KNOWN},
     opaque::{Unknown, at_most, load, mask},
 };
 
@@ -13,6 +19,28 @@ pub struct Tables<'a> {
     pub unknown: &'a mut Unknown,
     /// Where the region with the table of the code is that the walk is in.
     pub table: &'a mut *const u8,
+    /// Rules that were looked up before.
+    pub known: Known,
+}
+
+/// Rules that were looked up before, on any CPU.
+#[derive(Clone, Copy)]
+pub struct Known(*mut [Entry; ENTRIES]);
+
+impl Known {
+    /// Where they are; `None` never, but for the verifier.
+    #[inline(always)]
+    pub fn find() -> Option<Self> {
+        KNOWN.get_ptr_mut(0).map(Self)
+    }
+
+    #[inline(always)]
+    fn entry(self, key: Key) -> *mut Entry {
+        const { assert!(ENTRIES.is_power_of_two()) };
+        let index = mask::<{ ENTRIES as u64 - 1 }>(key.index()) as usize;
+        // SAFETY: the masked index is less than the length.
+        unsafe { self.0.cast::<Entry>().add(index) }
+    }
 }
 
 /// Where a region is.
@@ -40,6 +68,30 @@ impl Arena for Tables<'_> {
         let Some(base) = region(number) else { return false };
         *self.table = base;
         true
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, table: u32, place: u32) -> Option<Rule> {
+        let key = Key::new(table, place);
+        let entry = self.known.entry(key);
+        // SAFETY: words of a map value. Each once: another CPU may write them.
+        let entry = unsafe {
+            let both = (&raw const (*entry).both).read_volatile();
+            Entry { both, rule: (&raw const (*entry).rule).read_volatile() }
+        };
+        key.rule(entry)
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, table: u32, place: u32, rule: Rule) {
+        let key = Key::new(table, place);
+        let Entry { both, rule } = key.entry(rule);
+        let entry = self.known.entry(key);
+        // SAFETY: words of a map value.
+        unsafe {
+            (&raw mut (*entry).both).write_volatile(both);
+            (&raw mut (*entry).rule).write_volatile(rule);
+        }
     }
 
     #[inline(always)]

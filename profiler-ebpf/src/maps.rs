@@ -8,7 +8,7 @@ use aya_ebpf::{
 use profiler_common::{
     counter::{COUNTERS as COUNTER_COUNT, Counter},
     live::Live,
-    native::{MappingList, REGION_BYTES, REGIONS},
+    native::{MappingList, REGION_BYTES, REGIONS, known},
     record::StackRecord,
     thread::ThreadEntry,
 };
@@ -52,6 +52,10 @@ pub static ARENA: ArrayOfMaps<Array<RegionValue, 1, REGION_FLAGS>, { REGIONS as 
 /// One region.
 type RegionValue = [u64; REGION_BYTES as usize / 8];
 const REGION_FLAGS: usize = BPF_F_MMAPABLE as usize;
+
+/// Rules that were looked up before: see [`profiler_common::native::known`].
+#[btf_map]
+pub static KNOWN: Array<[known::Entry; known::ENTRIES], 1> = Array::new();
 
 /// The rate limit of kept blocks.
 #[btf_map]

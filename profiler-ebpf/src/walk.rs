@@ -12,7 +12,7 @@ use profiler_common::{
 };
 
 use crate::{
-    arena,
+    arena::{self, Known},
     maps::{self, FRAME_SLOTS, Owner, PROCESSES, Scratch},
     opaque::{Unknown, clear, mask, masked},
     record,
@@ -71,7 +71,7 @@ impl Walk {
             put(&mut position.at.fp, step::UNKNOWN);
             put(&mut position.code.start, regs.pc);
             put(&mut position.code.len, 1);
-            put(&mut position.code.kind, MappingKind::NoRows.raw());
+            put(&mut position.code.kind, MappingKind::NoRows.short());
         } else if let Some(list) = PROCESSES.get_ptr(pid) {
             // SAFETY: a map value; while it is written, a list may be mixed from two, and then leads to
             // rows of other code, but not out of the arena.
@@ -86,7 +86,7 @@ impl Walk {
     #[inline(always)]
     pub fn over(scratch: &mut Scratch, end: WalkEnd) {
         clear((&raw mut scratch.walk).cast::<[u64; size_of::<Walk>() / 8]>());
-        put(&mut scratch.walk.position.code.kind, MappingKind::Pending.raw());
+        put(&mut scratch.walk.position.code.kind, MappingKind::Pending.short());
         put(&mut scratch.walk.end, end.raw());
     }
 
@@ -117,9 +117,14 @@ fn record_frame(walk: &mut Walk, room: &mut Room<'_>) {
 ///
 /// The place where the kind of step is picked: all code is native so far.
 #[inline(always)]
-fn one<M: Memory>(walk: &mut Walk, table: &mut *const u8, room: &mut Room<'_>, memory: &M) -> bool {
+fn one<M: Memory>(
+    walk: &mut Walk,
+    (table, known): (&mut *const u8, Known),
+    room: &mut Room<'_>,
+    memory: &M,
+) -> bool {
     record_frame(walk, room);
-    match native::step(walk, table, room, memory) {
+    match native::step(walk, table, known, room, memory) {
         Ok(()) => false,
         Err(end) => walk.end(end),
     }
@@ -134,15 +139,19 @@ const _: () = assert!(USER_FRAMES_BASE.is_multiple_of(AT_ONCE) && USER_FRAMES_BA
 /// finds its code in no cache. The verifier goes through each iteration either way.
 #[inline(always)]
 fn several<M: Memory>(walk: &mut Walk, room: &mut Room<'_>, memory: &M) -> bool {
-    let Some(mut table) = arena::region(walk.position.code.region) else {
-        return nowhere(walk, room);
-    };
+    let Some((mut table, known)) = tables(walk) else { return nowhere(walk, room) };
     for _ in 0..AT_ONCE {
-        if one(walk, &mut table, room, memory) {
+        if one(walk, (&mut table, known), room, memory) {
             return true;
         }
     }
     false
+}
+
+/// The region with the table of the code that the walk is in, and what is remembered of tables.
+#[inline(always)]
+fn tables(walk: &Walk) -> Option<(*const u8, Known)> {
+    Some((arena::region(walk.position.code.region.into())?, Known::find()?))
 }
 
 /// Ends a walk without tables: there are none yet, or the one that was there is gone.
@@ -198,8 +207,8 @@ unsafe extern "C" fn switch_step(_: u32, _: *mut c_void) -> i64 {
 pub fn step_in_scratch<M: Memory>(owner: Owner, memory: &M) -> i64 {
     let Some(scratch) = maps::scratch(owner) else { return 1 };
     let (walk, mut room) = Walk::of(scratch);
-    let ended = match arena::region(walk.position.code.region) {
-        Some(mut table) => one(walk, &mut table, &mut room, memory),
+    let ended = match tables(walk) {
+        Some((mut table, known)) => one(walk, (&mut table, known), &mut room, memory),
         None => nowhere(walk, &mut room),
     };
     // Newer verifiers want to know that it is 0 or 1.

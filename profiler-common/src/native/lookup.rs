@@ -183,10 +183,11 @@ pub fn mapping<R: Region>(region: &mut R, list: u32, count: u32, address: u64) -
         start,
         len,
         delta: region.u32(at + 12) as u32,
-        region: region.u32(at + 16) as u32,
-        table: region.u32(at + 20) as u32,
-        rules: region.u32(at + 24) as u32,
-        kind: region.u32(at + 28) as u32,
+        table: region.u32(at + 16) as u32,
+        rules: region.u32(at + 20) as u32,
+        id: region.u32(at + 24) as u32,
+        region: region.u16(at + 28) as u16,
+        kind: region.u16(at + 30) as u16,
     })
 }
 
@@ -248,7 +249,7 @@ mod tests {
             start: u64::from(i) * 0x3000 + 0x1000,
             len: 0x1000,
             table: i,
-            kind: MappingKind::NoRows.raw(),
+            kind: MappingKind::NoRows.short(),
             ..Mapping::default()
         };
         (0..count).flat_map(|i| each(i).as_bytes().to_vec()).collect()
@@ -290,8 +291,8 @@ mod tests {
 
     #[test]
     fn a_mapping_comes_back_whole() {
-        let (start, len, delta, region, table) = (1, 2, 3, 4, 5);
-        let whole = Mapping { start, len, delta, region, table, rules: 6, kind: 7 };
+        let (start, len, delta, table, rules) = (1, 2, 3, 4, 5);
+        let whole = Mapping { start, len, delta, table, rules, id: 6, region: 7, kind: 8 };
         assert_eq!(mapping(&mut Bytes(whole.as_bytes()), 0, 1, 2), Some(whole));
         assert_eq!(Mapping::read_from_bytes(whole.as_bytes()), Ok(whole));
     }

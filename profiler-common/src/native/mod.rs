@@ -11,9 +11,11 @@
 //! - the **table** of a binary (see [`lookup`]): for each place in its code the [`rule`] that leads to
 //!   the caller.
 //!
-//! [`frame`] and [`step`] apply a rule; [`walk`] does all of it for one frame.
+//! [`frame`] and [`step`] apply a rule; [`walk`] does all of it for one frame. [`known`] spares it most
+//! searches.
 
 pub mod frame;
+pub mod known;
 pub mod lookup;
 pub mod rule;
 pub mod step;
@@ -61,14 +63,16 @@ pub struct Mapping {
     pub len: u32,
     /// What to add to an offset from `start` to have the place in the table.
     pub delta: u32,
-    /// Region of the arena that holds the table.
-    pub region: u32,
-    /// Byte offset of the table in it, a multiple of 8.
+    /// Byte offset of the table in its region, a multiple of 8.
     pub table: u32,
     /// Byte offset of the table's rules in the region, a multiple of 8.
     pub rules: u32,
+    /// Which table it is: see [`known::id`].
+    pub id: u32,
+    /// Region of the arena that holds the table.
+    pub region: u16,
     /// A [`MappingKind`].
-    pub kind: u32,
+    pub kind: u16,
 }
 
 crate::wire_enum! {
@@ -80,6 +84,13 @@ crate::wire_enum! {
         NoRows = 1, "no_rows";
         /// Its table is not there yet, or was evicted.
         Pending = 2, "pending";
+    }
+}
+
+impl MappingKind {
+    /// As it is kept in a [`Mapping`].
+    pub const fn short(self) -> u16 {
+        self.raw() as u16
     }
 }
 

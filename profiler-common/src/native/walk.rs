@@ -26,6 +26,12 @@ pub trait Arena {
     fn entered(&mut self, number: u32) -> Option<Self::Region<'_>> {
         self.region(number)
     }
+    /// The rule for a place in the table of this [`super::known::id`], where that is remembered.
+    fn recall(&mut self, _table: u32, _place: u32) -> Option<Rule> {
+        None
+    }
+    /// Remembers it.
+    fn remember(&mut self, _table: u32, _place: u32, _rule: Rule) {}
     /// Passes a value on. The kernel side makes its verifier forget what it knew of it.
     fn forget(&mut self, value: u64) -> u64 {
         value
@@ -42,6 +48,8 @@ pub struct Position {
     pub list: MappingList,
     /// The mapping that was looked at last; of no length where none was, or none is known.
     pub code: Mapping,
+    /// The one before: libraries call each other by turns, and a large table has several parts.
+    pub before: Mapping,
     /// How often the walk went on on another stack.
     pub stacks: u32,
     /// 1 when the frame was found by a frame pointer.
@@ -52,7 +60,7 @@ impl Position {
     /// At the innermost frame.
     #[inline(always)]
     pub const fn new(at: Registers, list: MappingList) -> Self {
-        Self { at, list, code: NO_CODE, stacks: 0, guessed: 0 }
+        Self { at, list, code: NO_CODE, before: NO_CODE, stacks: 0, guessed: 0 }
     }
 
     /// The word that stands for the frame in a stack.
@@ -67,14 +75,14 @@ impl Position {
     #[inline(always)]
     pub const fn without_rows(at: Registers) -> Self {
         let everywhere = Mapping { start: at.place(), len: 1, ..NO_CODE };
-        let code = Mapping { kind: MappingKind::NoRows.raw(), ..everywhere };
+        let code = Mapping { kind: MappingKind::NoRows.short(), ..everywhere };
         Self { code, ..Self::new(at, NO_LIST) }
     }
 
     /// Whether the rows for this place may still come.
     #[inline(always)]
     const fn is_pending(&self) -> bool {
-        self.code.kind == MappingKind::Pending.raw()
+        self.code.kind == MappingKind::Pending.short()
     }
 }
 
@@ -83,10 +91,11 @@ const NO_CODE: Mapping = Mapping {
     start: 0,
     len: 0,
     delta: 0,
-    region: 0,
     table: 0,
     rules: 0,
-    kind: MappingKind::Pending.raw(),
+    id: 0,
+    region: 0,
+    kind: MappingKind::Pending.short(),
 };
 
 /// A process of which no mapping is known.
@@ -148,33 +157,52 @@ fn rule<A: Arena>(position: &mut Position, arena: &mut A) -> Rule {
         enter(position, arena, place);
     }
     let code = &position.code;
-    if code.kind != MappingKind::Table.raw() {
+    if code.kind != MappingKind::Table.short() {
         return Rule::NONE;
     }
-    let Some(mut region) = arena.entered(code.region) else { return Rule::NONE };
     let place = (place.wrapping_sub(code.start) as u32).wrapping_add(code.delta);
-    lookup::rule(&mut region, code.table, code.rules, place)
+    if let Some(rule) = arena.recall(code.id, place) {
+        return rule;
+    }
+    let region = arena.entered(code.region.into());
+    let found = region.map(|mut region| lookup::rule(&mut region, code.table, code.rules, place));
+    let Some(rule) = found else { return Rule::NONE };
+    arena.remember(code.id, place, rule);
+    rule
 }
 
 /// Finds the mapping that holds `place`, which is then remembered.
 #[inline(always)]
 fn enter<A: Arena>(position: &mut Position, arena: &mut A, place: u64) {
-    let list = position.list;
-    let found = match arena.region(list.region) {
-        Some(mut region) => lookup::mapping(&mut region, list.offset, list.count, place),
-        None => None,
+    let before = position.before;
+    let code = if place.wrapping_sub(before.start) < before.len.into() {
+        before
+    } else {
+        let list = position.list;
+        let found = match arena.region(list.region) {
+            Some(mut region) => lookup::mapping(&mut region, list.offset, list.count, place),
+            None => None,
+        };
+        found.unwrap_or(NO_CODE)
     };
-    let code = found.unwrap_or(NO_CODE);
-    let kind = if arena.enter(code.region) { code.kind } else { NO_CODE.kind };
-    position.code = Mapping {
-        start: arena.forget(code.start),
-        len: arena.forget(code.len.into()) as u32,
-        delta: arena.forget(code.delta.into()) as u32,
-        region: arena.forget(code.region.into()) as u32,
-        table: arena.forget(code.table.into()) as u32,
-        rules: arena.forget(code.rules.into()) as u32,
-        kind: arena.forget(kind.into()) as u32,
-    };
+    let kind = if arena.enter(code.region.into()) { code.kind } else { NO_CODE.kind };
+    position.before = passed(position.code, arena);
+    position.code = passed(Mapping { kind, ..code }, arena);
+}
+
+/// A copy, of which the verifier knows nothing.
+#[inline(always)]
+fn passed<A: Arena>(mapping: Mapping, arena: &mut A) -> Mapping {
+    Mapping {
+        start: arena.forget(mapping.start),
+        len: arena.forget(mapping.len.into()) as u32,
+        delta: arena.forget(mapping.delta.into()) as u32,
+        table: arena.forget(mapping.table.into()) as u32,
+        rules: arena.forget(mapping.rules.into()) as u32,
+        id: arena.forget(mapping.id.into()) as u32,
+        region: arena.forget(mapping.region.into()) as u16,
+        kind: arena.forget(mapping.kind.into()) as u16,
+    }
 }
 
 /// Where there are no rows: the word at the frame pointer is the caller's, the next word the return

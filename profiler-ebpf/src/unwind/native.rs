@@ -8,7 +8,7 @@ use profiler_common::{
 
 use super::call_site;
 use crate::{
-    arena::Tables,
+    arena::{Known, Tables},
     opaque::Unknown,
     regs::read_kernel,
     settings,
@@ -21,10 +21,11 @@ use crate::{
 pub fn step<M: Memory>(
     walk: &mut Walk,
     table: &mut *const u8,
+    known: Known,
     room: &mut Room<'_>,
     memory: &M,
 ) -> Result<(), WalkEnd> {
-    let mut arena = Tables { unknown: room.answer, table };
+    let mut arena = Tables { unknown: room.answer, table, known };
     let (window, buffer) = (&mut walk.window, &mut *room.window);
     let mut stack = UserStack { window, buffer, memory, passing: room.passing };
     walk::caller(&mut walk.position, &mut arena, &mut stack, settings::is_arm())

@@ -5,7 +5,9 @@
 //! the arena's first region.
 
 use profiler_common::native::MappingList;
+use profiler_common::native::known::{ENTRIES, Entry, Key};
 use profiler_common::native::lookup::Bytes;
+use profiler_common::native::rule::Rule;
 use profiler_common::native::step::{Registers, Stack, may_be_code};
 use profiler_common::native::walk::{Arena, Position, caller};
 use profiler_common::walk::{FRAME_ADDRESS, USER_FRAMES_DEEP};
@@ -27,17 +29,28 @@ fn walk(mut input: &[u8]) -> Option<()> {
     let list =
         MappingList { offset: at_offset as u32, count: count as u32, ..MappingList::default() };
 
-    let mut position = Position::new(at, list);
     let mut stack = Memory { start: sp & !7, bytes: stack };
-    let mut arena = OneRegion(region);
+    let mut arena = OneRegion { bytes: region, known: vec![NOTHING; ENTRIES] };
+    // The second time by rules that are remembered: here a list may give two tables the same number.
+    for _ in 0..2 {
+        frames(Position::new(at, list), &mut arena, &mut stack, kind & 1 != 0);
+    }
+    Some(())
+}
+
+fn frames(
+    mut position: Position,
+    arena: &mut OneRegion<'_>,
+    stack: &mut Memory<'_>,
+    is_arm: bool,
+) {
     for _ in 0..USER_FRAMES_DEEP {
-        if caller(&mut position, &mut arena, &mut stack, kind & 1 != 0).is_err() {
+        if caller(&mut position, arena, stack, is_arm).is_err() {
             break;
         }
         let address = position.word() & FRAME_ADDRESS;
         assert!(may_be_code(address) && address == position.at.pc, "{position:x?}");
     }
-    Some(())
 }
 
 /// Takes four numbers of so many bytes.
@@ -51,7 +64,12 @@ fn words(input: &mut &[u8], size: usize) -> Option<[u64; 4]> {
     Some(found)
 }
 
-struct OneRegion<'i>(&'i [u8]);
+const NOTHING: Entry = Entry { both: 0, rule: 0 };
+
+struct OneRegion<'i> {
+    bytes: &'i [u8],
+    known: Vec<Entry>,
+}
 
 impl Arena for OneRegion<'_> {
     type Region<'a>
@@ -60,7 +78,17 @@ impl Arena for OneRegion<'_> {
         Self: 'a;
 
     fn region(&mut self, number: u32) -> Option<Bytes<'_>> {
-        (number == 0).then_some(Bytes(self.0))
+        (number == 0).then_some(Bytes(self.bytes))
+    }
+
+    fn recall(&mut self, table: u32, place: u32) -> Option<Rule> {
+        let key = Key::new(table, place);
+        key.rule(self.known[key.index() as usize])
+    }
+
+    fn remember(&mut self, table: u32, place: u32, rule: Rule) {
+        let key = Key::new(table, place);
+        self.known[key.index() as usize] = key.entry(rule);
     }
 }
 

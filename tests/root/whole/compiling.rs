@@ -33,7 +33,11 @@ fn a_loop_of_gcc() {
     let all = recording.total(SAMPLES, |_| true);
     println!("{due:.0} samples were due, {all} came, {whole} are whole\n{}", recording.run.stderr);
     assert!(whole as f64 >= WHOLE * due, "{whole} of {due}\n{}", recording.run.stderr);
-    assert!((whole + ended) as f64 >= ACCOUNTED * due, "{whole} and {ended} of {due}\n{}", recording.run.stderr);
+    assert!(
+        (whole + ended) as f64 >= ACCOUNTED * due,
+        "{whole} and {ended} of {due}\n{}",
+        recording.run.stderr
+    );
 }
 
 /// CPU time, in user and in kernel mode, of the children of a shell: the last line of what its `times`

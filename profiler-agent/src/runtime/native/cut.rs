@@ -27,6 +27,8 @@ pub struct PlacedPart {
     pub rules: u32,
     /// How many bytes it takes there.
     pub bytes: u32,
+    /// See [`profiler_common::native::known::id`].
+    pub id: u32,
 }
 
 /// What is known of the code in a mapping.
@@ -97,7 +99,9 @@ impl Ranges {
 
     fn add_table(&mut self, start: u64, end: u64, part: &PlacedPart, delta: u64) {
         let len = end.saturating_sub(start);
-        let (Ok(len), Ok(delta)) = (u32::try_from(len), u32::try_from(delta)) else {
+        let region = u16::try_from(part.place.region);
+        let (Ok(len), Ok(delta), Ok(region)) = (u32::try_from(len), u32::try_from(delta), region)
+        else {
             // No table reaches so far.
             return self.add_bare(start, end, MappingKind::NoRows);
         };
@@ -105,10 +109,11 @@ impl Ranges {
             start,
             len,
             delta,
-            region: part.place.region,
             table: part.place.offset,
             rules: part.rules,
-            kind: MappingKind::Table.raw(),
+            id: part.id,
+            region,
+            kind: MappingKind::Table.short(),
         });
     }
 
@@ -119,7 +124,7 @@ impl Ranges {
                 return;
             }
             let len = (end - start).min(MAX_LEN);
-            self.push(Range { start, len: len as u32, kind: kind.raw(), ..Range::default() });
+            self.push(Range { start, len: len as u32, kind: kind.short(), ..Range::default() });
             start += len;
         }
         self.beyond += u64::from(start < end);

@@ -61,6 +61,8 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Keeper<K> {
     kernel: K,
+    /// Parts of tables that were placed so far.
+    placed: u32,
     /// See [`budget`].
     budget_bytes: u64,
     shelf: Shelf,
@@ -91,6 +93,7 @@ impl<K: KernelTables> Keeper<K> {
     pub fn new(kernel: K, budget_bytes: u64) -> Self {
         let mut keeper = Self {
             kernel,
+            placed: 0,
             budget_bytes,
             shelf: Shelf::default(),
             lists: Lists::default(),

@@ -90,7 +90,7 @@ mod tests {
             let table = 2 * size_of::<Mapping>() as u32;
             let code = Mapping { start: CODE, len: 0x1000, table, ..Mapping::default() };
             let code = Mapping { rules: table + part.rules, ..code };
-            let generated = Mapping { start: GENERATED, kind: MappingKind::NoRows.raw(), ..code };
+            let generated = Mapping { start: GENERATED, kind: MappingKind::NoRows.short(), ..code };
             Self([code.as_bytes(), generated.as_bytes(), &part.bytes].concat())
         }
 

@@ -30,7 +30,7 @@ fn binary(segments: &[(u64, u64, u64)]) -> Binary {
 /// A part at an address, of a length, that lies at an offset that is its address.
 fn part(address: u64, len: u64) -> PlacedPart {
     let place = Place { region: 3, offset: address as u32 };
-    PlacedPart { address, len, place, rules: address as u32 + 8, bytes: 0 }
+    PlacedPart { address, len, place, rules: address as u32 + 8, bytes: 0, id: 5 }
 }
 
 /// A mapping at [`BASE`], by file offset and length.
@@ -46,7 +46,7 @@ fn describe(ranges: &Ranges) -> Vec<String> {
     for range in ranges.as_slice() {
         assert!(range.start >= end && range.len > 0, "{range:x?}");
         end = range.start + u64::from(range.len);
-        let what = match MappingKind::from_raw(range.kind).unwrap() {
+        let what = match MappingKind::from_raw(range.kind.into()).unwrap() {
             MappingKind::Table => {
                 assert_eq!((range.region, range.rules), (3, range.table + 8));
                 format!("{:x}+{:x}", range.table, range.delta)

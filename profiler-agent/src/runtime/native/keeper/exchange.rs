@@ -15,7 +15,8 @@ use super::room::LISTS_SHARE;
 use super::{Keeper, place_of};
 use crate::model::frame::Binary;
 use crate::model::space::Code;
-use crate::model::tables::{KernelTables, Place};
+use crate::model::tables::KernelTables;
+use crate::runtime::native::cut::PlacedPart;
 use crate::runtime::native::shelf::{TableId, Weighed};
 
 /// So often it is looked.
@@ -105,27 +106,29 @@ impl<K: KernelTables> Keeper<K> {
             affected.extend(list.at.filter(|_| has_any));
         }
         let refused = going.iter().map(|id| self.shelf.refuse(*id, binaries.remove(id), now));
-        let places: HashSet<Place> = refused.flatten().map(|part| part.place).collect();
-        affected.into_iter().for_each(|list| self.mark(list, &places));
-        places.into_iter().for_each(|place| self.kernel.free(place, now));
+        let parts: Vec<PlacedPart> = refused.flatten().collect();
+        let ids: HashSet<u32> = parts.iter().map(|part| part.id).collect();
+        affected.into_iter().for_each(|list| self.mark(list, &ids));
+        parts.into_iter().for_each(|part| self.kernel.free(part.place, now));
     }
 
-    /// Marks the ranges of a list whose tables are at these places: in place, since a copy of every list
+    /// Marks the ranges of a list that lead to these tables: in place, since a copy of every list
     /// would need the room that there is too little of.
-    fn mark(&mut self, list: MappingList, places: &HashSet<Place>) {
+    fn mark(&mut self, list: MappingList, ids: &HashSet<u32>) {
         const SIZE: u32 = size_of::<Range>() as u32;
-        const KIND: u32 = offset_of!(Range, kind) as u32;
+        // The kind is the upper half of the word that begins with the region.
+        const WORD: u32 = offset_of!(Range, region) as u32;
+        const { assert!(offset_of!(Range, kind) as u32 == WORD + 2) };
         let MappingList { region, offset, count, .. } = list;
         for range in (0..count).map(|index| index * SIZE) {
-            let is_gone = {
+            let (id, word) = {
                 let Some(bytes) = self.kernel.region(region) else { return };
-                let word = |at: usize| bytes.u32(offset + range + at as u32) as u32;
-                let region = word(offset_of!(Range, region));
-                let table = Place { region, offset: word(offset_of!(Range, table)) };
-                word(offset_of!(Range, kind)) == MappingKind::Table.raw() && places.contains(&table)
+                let word = |at: u32| bytes.u32(offset + range + at) as u32;
+                (word(offset_of!(Range, id) as u32), word(WORD))
             };
-            if is_gone {
-                self.kernel.change(place_of(list), range + KIND, MappingKind::NoRows.raw());
+            if word >> 16 == MappingKind::Table.raw() && ids.contains(&id) {
+                let word = word & 0xffff | MappingKind::NoRows.raw() << 16;
+                self.kernel.change(place_of(list), range + WORD, word);
             }
         }
     }

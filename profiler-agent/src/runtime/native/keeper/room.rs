@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use profiler_common::native::known;
+
 use super::{Job, Keeper};
 use crate::model::tables::KernelTables;
 use crate::runtime::native::cut::PlacedPart;
@@ -37,7 +39,9 @@ impl<K: KernelTables> Keeper<K> {
                 place,
                 rules: place.offset.saturating_add(part.rules),
                 bytes: u32::try_from(part.bytes.len()).unwrap_or(u32::MAX),
+                id: known::id(self.placed),
             });
+            self.placed = self.placed.wrapping_add(1);
         }
         placed.sort_unstable_by_key(|part| part.address);
         Some(placed.into())

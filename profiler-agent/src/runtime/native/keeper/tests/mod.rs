@@ -198,7 +198,7 @@ impl World {
         let bytes = &kernel.places[&place_of(*list)];
         let ranges = <[Range]>::ref_from_bytes(bytes).unwrap();
         assert_eq!(ranges.len(), list.count as usize);
-        Some(ranges.iter().map(|r| MappingKind::from_raw(r.kind).unwrap().name()).collect())
+        Some(ranges.iter().map(|r| MappingKind::from_raw(r.kind.into()).unwrap().name()).collect())
     }
 
     fn used(&mut self) -> u64 {
