@@ -38,12 +38,7 @@ fn walk(mut input: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn frames(
-    mut position: Position,
-    arena: &mut OneRegion<'_>,
-    stack: &mut Memory<'_>,
-    is_arm: bool,
-) {
+fn frames(mut position: Position, arena: &mut OneRegion<'_>, stack: &mut Memory<'_>, is_arm: bool) {
     for _ in 0..USER_FRAMES_DEEP {
         if caller(&mut position, arena, stack, is_arm).is_err() {
             break;

@@ -140,7 +140,7 @@ fn binary(file: &MappedFile) -> Arc<Binary> {
         address: segment.address.0,
     });
     Arc::new(Binary {
-        id: known::id(offset / 8),
+        id: 0,
         path: file.path.clone(),
         kind: BinaryKind::File,
         build_id: String::new(),
