@@ -37,9 +37,9 @@ impl Key {
     /// Of this place in the table of this [`id`].
     #[inline(always)]
     pub const fn new(table: u32, place: u32) -> Self {
-        // An odd factor, so that each product is that of one place alone; its uppermost bits depend on all
-        // bits of the place. Here: 2^64 divided by the golden ratio.
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        // An odd factor, so that each product is that of one place alone. 2^32 divided by the golden ratio, for
+        // the table and for the place: neighbours of both spread over the entries.
+        const FACTOR: u64 = 0x9e37_79b9_9e37_79b1;
         Self(((table as u64) << u32::BITS | place as u64).wrapping_mul(FACTOR))
     }
 
