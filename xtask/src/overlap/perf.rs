@@ -29,7 +29,8 @@ pub fn record(
     perf.args(["record", "-q", "-e", "cpu-clock", "-F", frequency, "--call-graph", CALL_GRAPH]);
     // Of all processes, as the agent does it: an event of a process alone has its timer started anew with
     // each switch to it, and sees more of what comes right after.
-    perf.args(["-a", "-o"]).arg(&data);
+    // Without build IDs: perf would read those of all files of the host, and has died of one of them.
+    perf.args(["-a", "--no-buildid", "-o"]).arg(&data);
     perf.args(["--", "sleep", &slice.as_secs().to_string()]);
     sh::output(&mut perf)?;
     let mut script = Command::new("perf");
