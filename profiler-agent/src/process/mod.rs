@@ -27,6 +27,7 @@ mod mapped_file;
 mod vdso;
 
 mod backoff;
+mod container;
 mod maps;
 mod mounts;
 mod open;

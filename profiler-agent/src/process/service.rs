@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::container::Container;
 use super::text::printable;
 
 /// Longest name of a service, in characters.
@@ -131,8 +132,10 @@ impl Rule {
 /// Where a process runs, as its cgroup tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place<'a> {
-    /// Its container; empty where it is in none.
+    /// The id of its container; empty where it is in none.
     container: &'a str,
+    /// The same as people write it.
+    short: &'a str,
     /// Its systemd unit, `x.service`; empty where it is in none.
     unit: &'a str,
 }
@@ -144,16 +147,18 @@ impl<'a> Place<'a> {
     }
 
     fn all(facts: Facts<'a>) -> Self {
-        let parts = || facts.cgroup.split('/').filter(|part| !part.is_empty()).rev();
+        let container = Container::of(facts.cgroup);
+        let mut parts = facts.cgroup.rsplit('/');
         Self {
-            container: parts().find_map(container).unwrap_or_default(),
-            unit: parts().find(|part| part.ends_with(".service")).unwrap_or_default(),
+            container: container.as_ref().map_or("", |container| container.id),
+            short: container.as_ref().map_or("", Container::short),
+            unit: parts.find(|part| part.ends_with(".service")).unwrap_or_default(),
         }
     }
 
     fn value(&self, placeholder: &str, facts: Facts<'a>) -> Option<&'a str> {
         match placeholder {
-            "container" => Some(short(self.container)),
+            "container" => Some(self.short),
             "unit" => Some(self.unit.strip_suffix(".service").unwrap_or(self.unit)),
             "exe" => Some(facts.exe),
             "comm" => Some(facts.comm),
@@ -170,26 +175,6 @@ impl<'a> Place<'a> {
         let values = ["container", "unit", "exe", "comm"].map(|name| self.value(name, facts));
         values.into_iter().flatten().find(|value| !value.is_empty()).unwrap_or_default()
     }
-}
-
-/// The container that a part of a cgroup's path stands for: `docker-ID.scope`, `cri-containerd-ID.scope`,
-/// `ID`, `lxc.payload.NAME`, `machine-NAME.scope`.
-fn container(part: &str) -> Option<&str> {
-    const ID: usize = 64;
-    if let Some(name) = part.strip_prefix("lxc.payload.") {
-        return Some(name);
-    }
-    let stem = part.strip_suffix(".scope").unwrap_or(part);
-    if let Some(name) = stem.strip_prefix("machine-").filter(|_| part.ends_with(".scope")) {
-        return Some(name);
-    }
-    let id = stem.rsplit(['-', ':']).next().unwrap_or(stem);
-    (id.len() == ID && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
-}
-
-/// An id as people write it: its first 12 digits. A name stays whole.
-fn short(container: &str) -> &str {
-    if container.len() == 64 { container.get(..12).unwrap_or(container) } else { container }
 }
 
 /// The template with its placeholders filled.

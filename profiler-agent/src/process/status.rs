@@ -1,5 +1,6 @@
 //! The small files of `/proc/PID`, parsed: `status` and `cgroup`.
 
+use super::container::Container;
 use super::text::printable;
 
 /// What is needed of `/proc/PID/status`.
@@ -43,19 +44,22 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Parses the file: the path in the v2 hierarchy; on a host that uses v1, where that is the root
-    /// for everyone, the path that systemd or else the first controller has.
+    /// Parses the file: the path that says in which container the process is, for on a host with both versions
+    /// some runtimes set up only one of them. Else the path in the v2 hierarchy; where that is the root for
+    /// everyone, the path that systemd or else the first controller has.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let lines = || text.split(|b| *b == b'\n').filter_map(split_line);
-        let below_root = |(_, path): &(&[u8], &[u8])| *path != b"/";
-        let v2 = lines().find(|(name, _)| name.is_empty());
-        let v1 = || {
-            let systemd = |(name, _): &(&[u8], &[u8])| *name == b"name=systemd";
-            let named = lines().filter(below_root).find(systemd);
-            named.or_else(|| lines().find(below_root))
+        let lines: Vec<(&[u8], &[u8])> =
+            text.split(|b| *b == b'\n').filter_map(split_line).collect();
+        let v2 = || lines.iter().filter(|(name, _)| name.is_empty());
+        let systemd = || lines.iter().filter(|(name, _)| *name == b"name=systemd");
+        let ordered = || v2().chain(systemd()).chain(&lines);
+        let says_container = |(_, path): &&(&[u8], &[u8])| {
+            str::from_utf8(path).is_ok_and(|path| Container::of(path).is_some())
         };
-        let (name, path) = v2.filter(below_root).or_else(v1).or(v2).or_else(|| lines().next())?;
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let below_root = |(_, path): &&(&[u8], &[u8])| *path != b"/";
+        let (name, path) = (ordered().find(says_container))
+            .or_else(|| ordered().find(below_root))
+            .or_else(|| ordered().next())?;
         Some(Self { path: printable(path), v2: name.is_empty() })
     }
 }
@@ -64,7 +68,8 @@ impl Cgroup {
 fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = line.splitn(3, |b| *b == b':');
     let _number = fields.next()?;
-    Some((fields.next()?, fields.next()?))
+    let (controllers, path) = (fields.next()?, fields.next()?);
+    Some((controllers, path.strip_suffix(b" (deleted)").unwrap_or(path)))
 }
 
 #[cfg(test)]
@@ -103,6 +108,7 @@ mod tests {
             ("9:name=systemd:/\n8:memory:/m\n0::/\n", Some(("/m", false))),
             ("9:name=systemd:/\n8:memory:/\n", Some(("/", false))),
             ("0::/gone.scope (deleted)\n", Some(("/gone.scope", true))),
+            ("9:name=systemd:/lxc.payload.a\n0::/b\n", Some(("/lxc.payload.a", false))),
             ("0::/a\u{1b}[2J\n", Some(("/a\u{fffd}[2J", true))),
             ("", None),
             ("junk\n:\n", None),

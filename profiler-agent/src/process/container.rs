@@ -1,0 +1,94 @@
+//! Which container a process is in, and of which pod, by the path of its cgroup.
+//!
+//! No runtime documents its paths as an interface, but few rules find all of them: the id stands alone
+//! (`cgroupfs`), or in the name of a scope behind the runtime's prefix (`systemd`), and a pod is a part that
+//! says `pod` before its uid. `container/layouts.txt` has the paths that runtimes really make.
+
+/// Digits of an id that a runtime makes.
+const ID_DIGITS: usize = 64;
+
+/// Processes that watch over a container have a cgroup that bears its id, and are not in it.
+const MONITORS: &[&str] = &["libpod-conmon-", "crio-conmon-", "lxc.monitor."];
+
+/// Folders whose entries bear the name of a container: those of LXC before version 4, and of `ctr`.
+const FOLDERS: &[&str] = &["lxc", "k8s.io"];
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Container<'a> {
+    /// Its id, of 64 hex digits mostly; the name where the path has no other.
+    pub(super) id: &'a str,
+    /// The uid of its pod, as Kubernetes writes it; `None` where it is in none, or the path does not say.
+    pub(super) pod: Option<String>,
+}
+
+impl<'a> Container<'a> {
+    /// The innermost container of a cgroup's path, which may be relative to a cgroup of our own
+    /// (`/../../podUID/ID`); `None` where it is in none.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        if parts.iter().any(|part| MONITORS.iter().any(|monitor| part.starts_with(monitor))) {
+            return None;
+        }
+        let id_at = |at: usize| {
+            let folder = at.checked_sub(1).and_then(|before| parts.get(before));
+            id(parts.get(at)?, folder.copied())
+        };
+        let id = (0..parts.len()).rev().find_map(id_at)?;
+        // A container that a pod's container made is in that pod.
+        Some(Self { id, pod: parts.iter().rev().find_map(|part| pod(part)) })
+    }
+
+    /// As people write it: the first 12 digits of an id, and a name as it is.
+    pub(super) fn short(&self) -> &'a str {
+        if is_id(self.id) { self.id.get(..12).unwrap_or(self.id) } else { self.id }
+    }
+}
+
+/// The id or name that a part of a path stands for.
+fn id<'a>(part: &'a str, folder: Option<&str>) -> Option<&'a str> {
+    let scope = part.strip_suffix(".scope");
+    let machine = || scope?.strip_prefix("machine-");
+    let nspawn = || part.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
+    if let Some(name) = part.strip_prefix("lxc.payload.").or_else(machine).or_else(nspawn) {
+        return Some(name);
+    }
+    // Behind the runtime: cri-containerd-ID, ….slice:cri-containerd:ID, kata_ID.
+    let last = scope.unwrap_or(part).rsplit(['-', ':', '_']).next().unwrap_or(part);
+    if is_id(last) {
+        return Some(last);
+    }
+    (is_of_fargate(part) || folder.is_some_and(|folder| FOLDERS.contains(&folder))).then_some(part)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Whether it is an id of AWS Fargate: that of the task and a number, `0123456789abcdef0123456789abcdef-1234567890`.
+fn is_of_fargate(part: &str) -> bool {
+    part.split_once('-').is_some_and(|(task, number)| {
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        task.len() == 32 && is_hex(task) && is_number
+    })
+}
+
+/// The uid of a pod: `podUID`, `kubepods-burstable-podUID.slice`, where `systemd` allows no dash within.
+fn pod(part: &str) -> Option<String> {
+    let slice = part.split_once(".slice").map_or(part, |(slice, _)| slice);
+    let (before, uid) = slice.rsplit_once("pod")?;
+    if !before.is_empty() && !before.ends_with('-') {
+        return None;
+    }
+    let is_uid =
+        uid.len() == 36 && uid.bytes().all(|b| b.is_ascii_hexdigit() || b"-_".contains(&b));
+    // A pod that the kubelet has from a file, and not from the API server, has a hash.
+    (is_uid || uid.len() == 32 && is_hex(uid)).then(|| uid.replace('_', "-"))
+}
+
+#[cfg(test)]
+mod tests;
