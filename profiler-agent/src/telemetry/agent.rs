@@ -136,11 +136,7 @@ impl Agent {
                 time.inc_by(n as f64 / 1e9);
                 continue;
             }
-            match name {
-                "samples" => self.add_of(Metric::Samples, "on-cpu", n),
-                "blocks" => self.add_of(Metric::Samples, "off-cpu", n),
-                name => self.add_of(Metric::TurnedAway, name, n),
-            }
+            self.add_of(Metric::TurnedAway, name, n);
         }
     }
 
@@ -319,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_one_family_and_stacks_another() {
+    fn losses_are_one_family() {
         let agent = Agent::default();
         agent.expect_losses(["samples_lost_ring_full", "filtered"]);
         let zero = agent.render();
@@ -328,15 +324,10 @@ mod tests {
         assert!(!zero.contains("reason=\"filtered\""));
         let mut losses = Losses::default();
         losses.add("samples_lost_ring_full", 3);
-        losses.add("samples", 100);
-        losses.add("blocks", 20);
         agent.add_losses(&losses);
         agent.add_losses(&losses);
         let text = agent.render();
         assert_eq!(line(&text, lost).as_deref(), Some("6"));
-        let samples = "profiler_agent_samples_total{event=";
-        assert_eq!(line(&text, &format!("{samples}\"on-cpu\"}}")).as_deref(), Some("200"));
-        assert_eq!(line(&text, &format!("{samples}\"off-cpu\"}}")).as_deref(), Some("40"));
     }
 
     #[test]

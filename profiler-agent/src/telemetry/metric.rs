@@ -43,7 +43,7 @@ macro_rules! metrics {
 
 // variant = kind name, unit ("" where it is a plain number), label ("" where there is none), help
 metrics! {
-    Samples = Counter "samples", "", "event", "Stacks that were taken, by event: on-cpu samples or off-cpu blocks";
+    Samples = Counter "samples", "", "event", "What windows hold, by event: on-cpu samples or off-cpu blocks";
     TurnedAway = Counter "turned_away", "", "reason", "What was lost, cut, filtered or given up, by the names that profiles carry as count.NAME";
     TurnedAwayTime = Counter "turned_away_time", "seconds", "reason", "Time that was filtered, by reason";
     TruncatedStacks = Counter "truncated_stacks", "", "reason", "Stacks whose outer frames are missing, by reason";

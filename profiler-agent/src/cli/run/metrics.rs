@@ -11,6 +11,7 @@ use super::sinks::Sinks;
 use crate::config::Settings;
 use crate::export::Status;
 use crate::http::{Counts, Refused};
+use crate::model::choice::EventChoice;
 use crate::pipeline::{Progress, WindowDone};
 use crate::store;
 use crate::telemetry::{Agent, Metric};
@@ -29,8 +30,14 @@ impl Numbers {
     pub(super) fn expect(&self, settings: &Settings) {
         self.agent.expect_losses(Counter::ALL.iter().map(|counter| counter.name()));
         self.agent.show_sinks(settings.sinks.iter().map(|sink| sink.name.as_str()));
+        self.count_stacks(0, 0);
         self.count_reloads(true, 0);
         self.count_reloads(false, 0);
+    }
+
+    fn count_stacks(&self, samples: u64, blocks: u64) {
+        self.agent.add_of(Metric::Samples, EventChoice::OnCpu.name(), samples);
+        self.agent.add_of(Metric::Samples, EventChoice::OffCpu.name(), blocks);
     }
 
     /// Counts a reload of the configuration, taken or refused.
@@ -46,6 +53,7 @@ impl Numbers {
     /// Counts a window that was put into the store.
     pub(super) fn window(&self, window: &WindowDone) {
         let agent = &self.agent;
+        self.count_stacks(window.samples, window.blocks);
         agent.add_losses(&window.losses);
         for (reason, count) in &window.truncated {
             agent.add_of(Metric::TruncatedStacks, reason, *count);
