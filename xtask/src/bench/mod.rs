@@ -14,6 +14,7 @@
 
 mod host;
 mod http;
+mod memory;
 mod observed;
 mod run;
 mod sampling;

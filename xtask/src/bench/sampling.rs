@@ -9,6 +9,7 @@ use profiler_tests::program::Program;
 use profiler_tests::stacks::Stack;
 use profiler_tests::workload::{self, Workload, repository, way};
 
+use super::memory::load_ns;
 use super::observed::{Observed, Recorded};
 use super::show;
 use super::stats::{Runs, Singles};
@@ -43,16 +44,21 @@ pub fn measure() -> Result<()> {
     }
     println!("\nA sample in BPF, caches cold: random paths, 64 MiB of thrash ({FREQUENCY} Hz)");
     for touches in TOUCHES {
+        let load = load_ns();
         let point = beside(&everywhere(&workload::COLD, &[touches])?)?;
         let frames = point.recorded.mean_frames(SAMPLES);
-        point.show(&format!("{frames:.0} frames, {touches} touches a path"), "bar: 4000");
+        let what = format!("{frames:.0} frames, {touches} touches a path");
+        point.show(&what, "bar: 4000");
+        point.show_in_loads(&what, load);
     }
 
     println!("\nA sample in BPF, gcc in a loop ({FREQUENCY} Hz)");
+    let load = load_ns();
     let gcc = GccLoop::start()?;
     let point = beside(&gcc)?;
     drop(gcc);
     point.show("all samples", "bar: 5000");
+    point.show_in_loads("all samples", load);
     point.show_make_up();
     Ok(())
 }
@@ -100,6 +106,12 @@ impl Point {
                 if share > 0.5 { format!("{told} of {all} told singly") } else { String::new() };
             show(&format!("{what}, {name}"), ns, "ns/sample", &of);
         }
+    }
+
+    /// The mean in loads from memory, of which one takes so long on the quiet machine.
+    fn show_in_loads(&self, what: &str, load_ns: f64) {
+        let of = format!("of {load_ns:.0} ns each");
+        show(&format!("{what}, mean"), self.runs.mean_ns() / load_ns, "loads", &of);
     }
 
     /// What the samples were made of: kernel stacks and depth are what a sample pays for.
