@@ -273,6 +273,19 @@ impl Metrics {
         })
     }
 
+    /// Each series as it is written, with its labels, and its value.
+    pub fn series(&self) -> impl Iterator<Item = (&str, f64)> {
+        let lines = self.0.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(series, value)| Some((series, value.parse().ok()?)))
+    }
+
+    /// The value of a series, written as in [`Self::series`].
+    pub fn value(&self, series: &str) -> Option<f64> {
+        self.series().find(|(known, _)| *known == series).map(|(_, value)| value)
+    }
+
     /// The sum of a metric over its labels; `None` where there is no such metric.
     pub fn sum(&self, name: &str) -> Option<f64> {
         let values: Vec<f64> = self.values(name).map(|(_, value)| value).collect();

@@ -6,6 +6,7 @@
 //! - [`debian`]: Debian's own programs at work.
 //! - [`agent`]: a recording made by the agent's binary, with everything that it said.
 //! - [`daemon`]: the agent as a service, in a room of its own.
+//! - [`promtool`]: Prometheus's own tool, for the rules that are shipped.
 //! - [`soak`]: the agent for an hour, or a minute, beside all that comes and goes; what of it grows.
 //! - [`recorded`]: stacks with all that a walk needs, for tests without a kernel.
 //! - [`stacks`]: a profile as lists of names.
@@ -20,6 +21,7 @@ pub mod code;
 pub mod daemon;
 pub mod debian;
 pub mod program;
+pub mod promtool;
 pub mod recorded;
 pub mod soak;
 pub mod stacks;

@@ -28,6 +28,7 @@ pub const NEEDS: &[Need] = &[
     Need { program: "perl", package: "perl" },
     Need { program: "/usr/lib/postgresql/15/bin/pgbench", package: "postgresql" },
     Need { program: "/usr/bin/python3.11", package: "python3.11" },
+    Need { program: "promtool", package: "prometheus" },
     Need { program: "redis-server", package: "redis-server" },
     Need { program: "wrk", package: "wrk" },
     Need { program: "xz", package: "xz-utils" },
@@ -63,7 +64,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.unit {
         let workspace = ["test", "--workspace", "--exclude", "profiler-tests", "--no-fail-fast"];
         test(sh::cargo().args(workspace).args(&args.name), &mut count)?;
-        let without_root = ["--package", "profiler-tests", "--lib", "--test", "backends"];
+        let without_root =
+            ["--package", "profiler-tests", "--lib", "--test", "backends", "--test", "deploy"];
         let mut rest = sh::cargo();
         rest.arg("test").args(without_root).arg("--no-fail-fast");
         test(rest.args(&args.name), &mut count)?;

@@ -7,6 +7,7 @@
 //! - [`calendar`]: the clock set, the host asleep.
 //! - [`scarce`]: no file descriptors, little memory.
 //! - [`budget`]: too small a budget.
+//! - [`on_call`]: the alerts that `deploy/` ships, with what a real agent exports.
 //! - [`keys`]: what keys of the configuration do.
 //! - [`mod@reload`] is about SIGHUP.
 //! - [`soak`]: a minute of all that comes and goes.
@@ -21,6 +22,7 @@ mod disk;
 mod ending;
 mod keys;
 mod kills;
+mod on_call;
 mod pprof;
 mod reload;
 mod scarce;

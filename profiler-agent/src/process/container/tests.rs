@@ -1,3 +1,5 @@
+//! The paths that real runtimes make, and such as only look like them.
+
 use super::super::status::Cgroup;
 use super::*;
 
