@@ -24,6 +24,7 @@ mod hotplug;
 mod leftovers;
 mod memory_cgroup;
 mod off_cpu;
+mod privileges;
 mod readers;
 mod run;
 mod scale;

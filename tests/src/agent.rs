@@ -95,10 +95,14 @@ pub struct Recording {
 
 /// Records into a pprof file with these flags (and `-- COMMAND`).
 pub fn record<S: AsRef<OsStr>>(args: &[S]) -> Result<Recording> {
+    record_by(&mut Command::new(binary()?), args)
+}
+
+/// The same by a command that becomes the agent.
+pub fn record_by<S: AsRef<OsStr>>(command: &mut Command, args: &[S]) -> Result<Recording> {
     let file = tempfile::tempdir()?;
-    let mut command = Command::new(binary()?);
     command.arg("record").arg("--output").arg(file.path().join(FILE)).args(args);
-    let run = finish(&mut command)?;
+    let run = finish(command)?;
     Recording::read(run, file)
 }
 

@@ -28,18 +28,22 @@ impl Program {
 
     /// The same for a binary.
     pub fn start_binary<S: AsRef<OsStr>>(binary: &Path, args: &[S]) -> Result<Self> {
-        let mut child = Command::new(binary)
-            .args(args)
+        Self::started(Command::new(binary).args(args))
+    }
+
+    /// The same for a command that becomes one.
+    pub fn started(command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
+            .with_context(|| format!("cannot run {command:?}"))?;
         let output = child.stdout.take().context("no standard output")?;
         let mut program = Self { child, output: BufReader::new(output), preamble: Vec::new() };
         loop {
             let mut line = String::new();
             if program.output.read_line(&mut line)? == 0 {
-                bail!("{} ended before it was ready: {}", binary.display(), program.child.wait()?);
+                bail!("{command:?} ended before it was ready: {}", program.child.wait()?);
             }
             match line.trim_end() {
                 "ready" => return Ok(program),

@@ -38,7 +38,12 @@ pub const CAPABILITIES: &[Capability] = &[
         false,
         "open mapped files through /proc/PID/map_files",
     ),
-    capability("CAP_SYSLOG", 34, false, "name kernel functions while kernel.kptr_restrict is 1"),
+    capability(
+        "CAP_SYSLOG",
+        34,
+        false,
+        "name kernel functions, unless kernel.kptr_restrict is 0 and kernel.perf_event_paranoid is at most 1",
+    ),
 ];
 
 /// `CAP_SYS_ADMIN`, which stands in for the first two and the checkpoint one.

@@ -30,8 +30,8 @@ pub(super) enum NotFound {
     Refused(io::Error),
     /// Nothing at the path is proven to be what was mapped.
     #[error(
-        "the mapped file is out of reach (its process ended, or the agent lacks CAP_SYS_ADMIN), and \
-         no file at its path has its build ID or inode"
+        "the mapped file is out of reach (its process ended, or the agent lacks CAP_SYS_PTRACE, \
+         CAP_DAC_READ_SEARCH or CAP_CHECKPOINT_RESTORE), and no file at its path has its build ID or inode"
     )]
     Unproven,
     /// The file system does not answer.
