@@ -1,5 +1,5 @@
 //! The capabilities that docs/requirements.md asks for, exactly: what works with all of them, and what is missing
-//! without each.
+//! without each. And what else may forbid a recording: it is named, by the agent itself and by `doctor`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -138,5 +138,76 @@ fn what_it_cannot_do_without_is_named() {
             agent::finish(agent_without(missing).args(["record", "--duration", "1s"])).unwrap();
         assert!(!run.status.success(), "without {name}: {}", run.stderr);
         assert!(run.stderr.contains(name) && run.stderr.contains("grant"), "{}", run.stderr);
+    }
+}
+
+/// What `record` says, which must fail, and what `doctor` says.
+fn refused(agent: impl Fn() -> Command, record: &[&str]) -> [String; 2] {
+    let mut flags = vec!["record", "--duration", "1s"];
+    flags.extend(record);
+    let run = agent::finish(agent().args(flags)).unwrap();
+    assert!(!run.status.success(), "{}", run.stderr);
+    let doctor = agent::finish(agent().arg("doctor")).unwrap();
+    [run.stderr, doctor.stdout]
+}
+
+#[test]
+fn a_seccomp_profile_that_blocks_bpf_is_named() {
+    let _host = host::claim();
+    let sealed = workload::SEALED.build().unwrap();
+    let agent = || {
+        let mut command = Command::new(&sealed);
+        command.arg(agent::binary().unwrap());
+        command
+    };
+    for said in refused(agent, &[]) {
+        for words in ["Operation not permitted", "seccomp profile", "seccompProfile"] {
+            assert!(said.contains(words), "no {words:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_tracefs_is_named_where_it_is_needed() {
+    let _host = host::claim();
+    let agent = || {
+        let hide = "mount -t tmpfs none /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", hide, "sh"]).arg(agent::binary().unwrap());
+        command
+    };
+    let without_types = ["--event", "off-cpu", "--without", "btf", "--without", "btf-tracepoints"];
+    let [said, _] = refused(agent, &without_types);
+    assert!(said.contains("mount -t tracefs tracefs /sys/kernel/tracing"), "{said}");
+    // With BTF nothing needs it.
+    let recording = agent::record_by(&mut agent(), &["--event", "wall", "--duration", "1s"]);
+    assert!(recording.is_ok(), "{recording:?}");
+}
+
+/// A setting of the kernel's, as it was when this is dropped.
+struct Setting(&'static str, String);
+
+impl Setting {
+    fn change(path: &'static str, value: &str) -> Self {
+        let before = fs::read_to_string(path).unwrap();
+        fs::write(path, value).unwrap();
+        Self(path, before)
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        fs::write(self.0, self.1.trim()).unwrap();
+    }
+}
+
+/// This kernel has no such level, and goes on; those that have it refuse perf events.
+#[test]
+fn a_paranoid_kernel_is_named() {
+    let _host = host::claim();
+    let _setting = Setting::change("/proc/sys/kernel/perf_event_paranoid", "3");
+    let doctor = agent::finish(agent_without("").arg("doctor")).unwrap();
+    for words in ["kernel.perf_event_paranoid is 3", "sysctl kernel.perf_event_paranoid=2"] {
+        assert!(doctor.stdout.contains(words), "no {words:?} in {}", doctor.stdout);
     }
 }

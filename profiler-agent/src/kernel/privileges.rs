@@ -3,6 +3,7 @@
 use std::io;
 
 use super::error::KernelError;
+use super::system;
 
 /// A capability that the agent can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +91,57 @@ pub fn is_refusal(error: &io::Error) -> bool {
 
 /// What may be done after the kernel refused something.
 fn remedy() -> String {
-    let missing = Effective::of_self().map(Effective::missing).unwrap_or_default();
-    if missing.is_empty() {
-        "the capabilities are there, so a container's seccomp profile, a security module or kernel \
-         lockdown forbids it: see `profiler-agent doctor`"
-            .to_owned()
-    } else {
-        format!("{} missing: run as root, or grant the capabilities", missing.join(" and "))
+    let effective = Effective::of_self().ok();
+    let missing = effective.map(Effective::missing).unwrap_or_default();
+    if !missing.is_empty() {
+        return format!(
+            "{} missing: run as root, or grant the capabilities",
+            missing.join(" and ")
+        );
     }
+    let paranoid = paranoid(effective).map(|found| format!("{found}: {PARANOID_REMEDY}"));
+    let causes: Vec<String> = [seccomp(), paranoid].into_iter().flatten().collect();
+    if causes.is_empty() {
+        return "the capabilities are there, so a security module or kernel lockdown forbids it: \
+                see `profiler-agent doctor`"
+            .to_owned();
+    }
+    format!("the capabilities are there, but {}", causes.join(", and "))
 }
+
+/// Where a seccomp filter is in force: what it must allow.
+pub fn seccomp() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    has_filter(&status).then(|| {
+        "a seccomp profile is in force, which must allow bpf and perf_event_open (in Kubernetes \
+         securityContext.seccompProfile, for Docker and podman --security-opt seccomp=FILE)"
+            .to_owned()
+    })
+}
+
+/// Whether the mode in `/proc/PID/status` is that of a filter (proc_pid_status(5)).
+fn has_filter(status: &str) -> bool {
+    status.lines().filter_map(|line| line.strip_prefix("Seccomp:")).any(|mode| mode.trim() == "2")
+}
+
+/// Where `kernel.perf_event_paranoid` is above what the kernel itself knows: what that may mean. From 3 on, the kernels
+/// of Debian and Ubuntu refuse perf events to whoever has no CAP_SYS_ADMIN, CAP_PERFMON or not.
+pub fn paranoid(effective: Option<Effective>) -> Option<String> {
+    let level: i32 = system::read_number(PARANOID)?;
+    let is_admin = effective.is_some_and(|e| e.0 & 1 << SYS_ADMIN != 0);
+    (level > 2 && !is_admin).then(|| {
+        format!(
+            "kernel.perf_event_paranoid is {level}, by which Debian and Ubuntu refuse perf events even with \
+             CAP_PERFMON"
+        )
+    })
+}
+
+/// The setting that says who may open perf events.
+pub const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// What to do where [`paranoid`] finds something.
+pub const PARANOID_REMEDY: &str = "sysctl kernel.perf_event_paranoid=2, or grant CAP_SYS_ADMIN";
 
 #[cfg(test)]
 mod tests {
@@ -114,5 +157,17 @@ mod tests {
         assert_eq!(missing("0000008000000000"), Some(vec!["CAP_PERFMON"]));
         assert_eq!(missing("0000000000200000"), Some(vec![]), "CAP_SYS_ADMIN stands in");
         assert_eq!(missing("zz"), None);
+    }
+
+    #[test]
+    fn a_filter_is_mode_2() {
+        for (status, want) in [
+            ("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n", true),
+            ("Seccomp:\t0\nSeccomp_filters:\t2\n", false),
+            ("Name:\tSeccomp:\t2\n", false),
+            ("", false),
+        ] {
+            assert_eq!(has_filter(status), want, "{status:?}");
+        }
     }
 }

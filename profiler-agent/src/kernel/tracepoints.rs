@@ -13,7 +13,7 @@ use aya::programs::{Program, ProgramError};
 use super::error::KernelError;
 use super::features::Features;
 use super::load::{Chain, Kind, Object, Wanted, words};
-use super::privileges;
+use super::{privileges, tracefs};
 
 const SWITCH: &str = "sched_switch";
 const FORK: &str = "sched_process_fork";
@@ -155,9 +155,10 @@ fn failed(program: &'static str, error: ProgramError) -> KernelError {
         ProgramError::SyscallError(e) if privileges::is_refusal(&e.io_error) => {
             privileges::denied(format!("attaching the BPF program `{program}`"), e.io_error)
         }
-        ProgramError::TracePointError(e) => attach_error(
+        // Without tracefs the loader says so, by one of several errors.
+        other if tracefs::events().is_none() => attach_error(
             program,
-            words(&e),
+            words(&other),
             "; without BTF this needs tracefs: mount -t tracefs tracefs /sys/kernel/tracing",
         ),
         other => attach_error(program, words(&other), ""),

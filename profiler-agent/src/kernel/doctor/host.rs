@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 
 use super::Check;
 use crate::kernel::privileges::{CAPABILITIES, Capability, Effective};
-use crate::kernel::{cgroup, clock, system};
+use crate::kernel::{cgroup, clock, privileges, system};
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO` of include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -16,6 +16,7 @@ pub fn checks(effective: Option<Effective>) -> Vec<Check> {
     checks.extend([
         pid_namespace(),
         lockdown(),
+        seccomp(),
         paranoid(effective),
         kernel_names(),
         sample_rate(),
@@ -69,9 +70,17 @@ fn lockdown() -> Check {
     }
 }
 
+/// A filter need not forbid anything: whether it does, the recording tells.
+fn seccomp() -> Check {
+    Check::ok("seccomp", privileges::seccomp().unwrap_or_else(|| "no profile".to_owned()))
+}
+
 fn paranoid(effective: Option<Effective>) -> Check {
     let name = "kernel.perf_event_paranoid";
-    let level: i32 = system::read_number("/proc/sys/kernel/perf_event_paranoid").unwrap_or(2);
+    let level: i32 = system::read_number(privileges::PARANOID).unwrap_or(2);
+    if let Some(found) = privileges::paranoid(effective) {
+        return Check::degraded(name, found, privileges::PARANOID_REMEDY);
+    }
     if level < 0 || effective.is_some_and(|e| e.missing().is_empty()) {
         return Check::ok(name, format!("{level}, which CAP_PERFMON overrides"));
     }
