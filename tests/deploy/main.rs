@@ -37,6 +37,39 @@ fn known(rules: &str) -> BTreeSet<String> {
     exported.chain(values(rules, "- record:").map(str::to_owned)).collect()
 }
 
+/// What may be lost is shown from the start: a rate sees no change from nothing to one.
+#[test]
+fn what_may_be_lost_is_shown_at_zero() {
+    let shown = text("profiler-agent/src/cli/run/metrics.rs").unwrap()
+        + &text("profiler-common/src/counter.rs").unwrap();
+    let mut folders = vec![repository().join("profiler-agent/src")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let literals = text.split('"').skip(1).step_by(2);
+            for name in literals.filter(|text| is_loss(text)) {
+                count += 1;
+                assert!(shown.contains(&format!("\"{name}\"")), "{}: {name}", path.display());
+            }
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+fn is_loss(literal: &str) -> bool {
+    let is_name = literal.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    is_name
+        && ["samples", "blocks", "windows"]
+            .iter()
+            .any(|what| literal.starts_with(&format!("{what}_lost_")))
+}
+
 #[test]
 fn the_rules_are_well_formed_and_do_what_their_tests_say() {
     promtool::check(&promtool::rules()).unwrap();

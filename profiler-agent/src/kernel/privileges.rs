@@ -81,7 +81,8 @@ impl Effective {
 
 /// The error for an action that the kernel refused.
 pub fn denied(action: impl Into<String>, source: io::Error) -> KernelError {
-    KernelError::Denied { action: action.into(), remedy: remedy(), source }
+    let action = action.into();
+    KernelError::Denied { remedy: remedy(&action), action, source }
 }
 
 /// Whether an error means a lack of privileges.
@@ -90,7 +91,7 @@ pub fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// What may be done after the kernel refused something.
-fn remedy() -> String {
+fn remedy(action: &str) -> String {
     let effective = Effective::of_self().ok();
     let missing = effective.map(Effective::missing).unwrap_or_default();
     if !missing.is_empty() {
@@ -99,14 +100,15 @@ fn remedy() -> String {
             missing.join(" and ")
         );
     }
-    let paranoid = paranoid(effective).map(|found| format!("{found}: {PARANOID_REMEDY}"));
+    // It says nothing of BPF.
+    let paranoid = paranoid(effective).filter(|_| action.contains("perf event"));
+    let paranoid = paranoid.map(|found| format!("{found}: {PARANOID_REMEDY}"));
     let causes: Vec<String> = [seccomp(), paranoid].into_iter().flatten().collect();
+    let rest = "a security module or kernel lockdown forbids it: see `profiler-agent doctor`";
     if causes.is_empty() {
-        return "the capabilities are there, so a security module or kernel lockdown forbids it: \
-                see `profiler-agent doctor`"
-            .to_owned();
+        return format!("the capabilities are there, so {rest}");
     }
-    format!("the capabilities are there, but {}", causes.join(", and "))
+    format!("the capabilities are there, but {}; or else {rest}", causes.join(", and "))
 }
 
 /// Where a seccomp filter is in force: what it must allow.

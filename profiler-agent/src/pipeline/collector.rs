@@ -235,6 +235,8 @@ impl Collector<'_> {
             self.line.add_losses("windows_lost_not_encoded", 1);
             self.line.add_losses("samples_lost_with_windows", closed.window.on_cpu().count);
             self.line.add_losses("blocks_lost_with_windows", closed.window.off_cpu().count);
+            // What it had lost itself is told by the next.
+            closed.losses.iter().for_each(|(name, n)| self.line.add_losses(name, n));
         }
         Ok(())
     }

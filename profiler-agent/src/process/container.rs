@@ -1,8 +1,8 @@
-//! Which container a process is in, and of which pod, by the path of its cgroup.
+//! Which container a process is in, by the path of its cgroup.
 //!
 //! No runtime documents its paths as an interface, but few rules find all of them: the id stands alone
-//! (`cgroupfs`), or in the name of a scope behind the runtime's prefix (`systemd`), and a pod is a part that
-//! says `pod` before its uid. `container/layouts.txt` has the paths that runtimes really make.
+//! (`cgroupfs`), or in the name of a scope behind the runtime's prefix (`systemd`). `container/layouts.txt` has the
+//! paths that runtimes really make.
 
 /// Digits of an id that a runtime makes.
 const ID_DIGITS: usize = 64;
@@ -14,29 +14,30 @@ const MONITORS: &[&str] = &["libpod-conmon-", "crio-conmon-", "lxc.monitor."];
 const FOLDERS: &[&str] = &["lxc", "k8s.io"];
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Container<'a> {
     /// Its id, of 64 hex digits mostly; the name where the path has no other.
     pub(super) id: &'a str,
-    /// The uid of its pod, as Kubernetes writes it; `None` where it is in none, or the path does not say.
-    pub(super) pod: Option<String>,
 }
 
 impl<'a> Container<'a> {
     /// The innermost container of a cgroup's path, which may be relative to a cgroup of our own
     /// (`/../../podUID/ID`); `None` where it is in none.
+    ///
+    /// Who may make cgroups below its own can make one that looks like another container's: what this tells is a
+    /// name for people, and grants nothing.
     pub(super) fn of(path: &'a str) -> Option<Self> {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        if parts.iter().any(|part| MONITORS.iter().any(|monitor| part.starts_with(monitor))) {
-            return None;
+        let mut outwards = path.rsplit('/').filter(|part| !part.is_empty()).peekable();
+        while let Some(part) = outwards.next() {
+            // What is further in than a monitor's own cgroup is the monitor's too.
+            if MONITORS.iter().any(|monitor| part.starts_with(monitor)) {
+                return None;
+            }
+            if let Some(id) = id(part, outwards.peek().copied()) {
+                return Some(Self { id });
+            }
         }
-        let id_at = |at: usize| {
-            let folder = at.checked_sub(1).and_then(|before| parts.get(before));
-            id(parts.get(at)?, folder.copied())
-        };
-        let id = (0..parts.len()).rev().find_map(id_at)?;
-        // A container that a pod's container made is in that pod.
-        Some(Self { id, pod: parts.iter().rev().find_map(|part| pod(part)) })
+        None
     }
 
     /// As people write it: the first 12 digits of an id, and a name as it is.
@@ -51,7 +52,7 @@ fn id<'a>(part: &'a str, folder: Option<&str>) -> Option<&'a str> {
     let machine = || scope?.strip_prefix("machine-");
     let nspawn = || part.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
     if let Some(name) = part.strip_prefix("lxc.payload.").or_else(machine).or_else(nspawn) {
-        return Some(name);
+        return Some(name).filter(|name| !name.is_empty());
     }
     // Behind the runtime: cri-containerd-ID, ….slice:cri-containerd:ID, kata_ID.
     let last = scope.unwrap_or(part).rsplit(['-', ':', '_']).next().unwrap_or(part);
@@ -75,19 +76,6 @@ fn is_of_fargate(part: &str) -> bool {
         let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         task.len() == 32 && is_hex(task) && is_number
     })
-}
-
-/// The uid of a pod: `podUID`, `kubepods-burstable-podUID.slice`, where `systemd` allows no dash within.
-fn pod(part: &str) -> Option<String> {
-    let slice = part.split_once(".slice").map_or(part, |(slice, _)| slice);
-    let (before, uid) = slice.rsplit_once("pod")?;
-    if !before.is_empty() && !before.ends_with('-') {
-        return None;
-    }
-    let is_uid =
-        uid.len() == 36 && uid.bytes().all(|b| b.is_ascii_hexdigit() || b"-_".contains(&b));
-    // A pod that the kubelet has from a file, and not from the API server, has a hash.
-    (is_uid || uid.len() == 32 && is_hex(uid)).then(|| uid.replace('_', "-"))
 }
 
 #[cfg(test)]

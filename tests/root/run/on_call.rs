@@ -64,8 +64,12 @@ fn the_objective_is_kept_and_missed() {
         agent.signal(Signal::SIGSTOP)?;
         std::thread::sleep(Duration::from_secs(10));
         agent.signal(Signal::SIGCONT)?;
-        let now = agent.metrics()?.of(LOST, "samples_lost_ring_full");
-        Ok(now.filter(|now| *now > lost))
+        // It tells of them with the window in which they were.
+        let told = wait::until("what was lost to be told", Duration::from_secs(15), || {
+            let now = agent.metrics().ok().and_then(|now| now.of(LOST, "samples_lost_ring_full"));
+            Ok(now.filter(|now| *now > lost))
+        });
+        Ok(told.ok())
     })
     .unwrap();
     let burning = (begun.elapsed(), first, agent.metrics().unwrap());

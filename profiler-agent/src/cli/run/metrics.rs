@@ -16,6 +16,20 @@ use crate::pipeline::{Progress, WindowDone};
 use crate::store;
 use crate::telemetry::{Agent, Metric};
 
+/// What the user side may lose; the kernel side's names are those of its counters.
+const LOSSES: &[&str] = &[
+    "blocks_lost_open_table_full",
+    "blocks_lost_skipped_table_full",
+    "blocks_lost_with_windows",
+    "blocks_lost_without_begin",
+    "mappings_lost_binary_table_full",
+    "mappings_lost_limit",
+    "samples_lost_with_windows",
+    "sideband_records_lost",
+    "windows_lost_not_encoded",
+    "windows_lost_store_busy",
+];
+
 /// All numbers.
 pub(super) struct Numbers {
     pub(super) agent: Agent,
@@ -29,6 +43,7 @@ impl Numbers {
     /// Shows what may happen at zero, so that the first of it is seen as a change.
     pub(super) fn expect(&self, settings: &Settings) {
         self.agent.expect_losses(Counter::ALL.iter().map(|counter| counter.name()));
+        self.agent.expect_losses(LOSSES.iter().copied());
         self.agent.show_sinks(settings.sinks.iter().map(|sink| sink.name.as_str()));
         self.count_stacks(0, 0);
         self.count_reloads(true, 0);
@@ -70,9 +85,13 @@ impl Numbers {
     }
 
     /// Counts a window that found no room to wait for the disk.
-    pub(super) fn window_lost(&self) {
+    pub(super) fn window_lost(&self, window: &WindowDone) {
         tracing::error!("a window is lost: the disk is slow, and too many wait for it");
-        self.agent.add_of(Metric::TurnedAway, "windows_lost_store_busy", 1);
+        self.agent.add_losses(&window.losses);
+        let of = |name, n| self.agent.add_of(Metric::TurnedAway, name, n);
+        of("windows_lost_store_busy", 1);
+        of("samples_lost_with_windows", window.samples);
+        of("blocks_lost_with_windows", window.blocks);
     }
 
     /// The exposition.

@@ -20,7 +20,7 @@ mod sinks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -167,8 +167,10 @@ impl Agent {
             let numbers = Arc::clone(&numbers);
             move || {
                 pipeline::run(&line, &mut control, |window| {
-                    if to_writer.try_send(window).is_err() {
-                        numbers.window_lost();
+                    if let Err(TrySendError::Full(window) | TrySendError::Disconnected(window)) =
+                        to_writer.try_send(window)
+                    {
+                        numbers.window_lost(&window);
                     }
                 })
             }
