@@ -108,7 +108,7 @@ fn the_runbook_names_only_what_there_is() {
 fn each_alert_has_a_page_and_a_test() {
     let (rules, tests) = (text(RULES).unwrap(), text("deploy/prometheus/rules.test.yaml").unwrap());
     let index = text("docs/runbook/README.md").unwrap();
-    let alerts: Vec<&str> = values(&rules, "- alert:").collect();
+    let alerts = promtool::alerts().unwrap();
     let pages: Vec<&str> = values(&rules, "runbook_url:").collect();
     assert!(alerts.len() >= 8 && alerts.len() == pages.len(), "{alerts:?} {pages:?}");
     for (alert, page) in alerts.iter().zip(pages) {

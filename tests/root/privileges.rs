@@ -22,11 +22,25 @@ const NOBODY: u32 = 65_534;
 
 /// The agent with the capabilities of docs/requirements.md, but this one.
 fn agent_without(missing: &str) -> Command {
+    let mut command = with_all_but(missing);
+    command.arg(agent::binary().unwrap());
+    command
+}
+
+/// The agent with all of them, which may not make this system call.
+fn agent_sealed(call: &str) -> Command {
+    let mut command = with_all_but("");
+    let sealed = workload::SEALED.build().unwrap();
+    command.arg(sealed).arg(call).arg(agent::binary().unwrap());
+    command
+}
+
+fn with_all_but(missing: &str) -> Command {
     let set: Vec<&str> = NEEDED.iter().copied().filter(|name| *name != missing).collect();
     let set: Vec<String> = set.iter().map(|name| format!("+{name}")).collect();
     let set = format!("--bounding-set=-all,{}", set.join(","));
     let mut command = Command::new("setpriv");
-    command.arg(set).arg(agent::binary().unwrap());
+    command.arg(set);
     command
 }
 
@@ -156,13 +170,8 @@ fn refused(agent: impl Fn() -> Command, record: &[&str]) -> [String; 2] {
 #[test]
 fn a_seccomp_profile_that_blocks_bpf_is_named() {
     let _host = host::claim();
-    let sealed = workload::SEALED.build().unwrap();
-    let agent = || {
-        let mut command = Command::new(&sealed);
-        command.arg(agent::binary().unwrap());
-        command
-    };
-    for said in refused(agent, &[]) {
+    for said in ["bpf", "perf_event_open"].map(|call| refused(|| agent_sealed(call), &[])).concat()
+    {
         for words in ["Operation not permitted", "seccomp profile", "seccompProfile"] {
             assert!(said.contains(words), "no {words:?} in {said}");
         }
@@ -203,7 +212,7 @@ impl Drop for Setting {
     }
 }
 
-/// This kernel has no such level, and goes on; those that have it refuse perf events.
+/// This kernel has no such level, and goes on; those that have it refuse perf events, as the filter does.
 #[test]
 fn a_paranoid_kernel_is_named() {
     let _host = host::claim();
@@ -211,5 +220,10 @@ fn a_paranoid_kernel_is_named() {
     let doctor = agent::finish(agent_without("").arg("doctor")).unwrap();
     for words in ["kernel.perf_event_paranoid is 3", "sysctl kernel.perf_event_paranoid=2"] {
         assert!(doctor.stdout.contains(words), "no {words:?} in {}", doctor.stdout);
+        let [said, _] = refused(|| agent_sealed("perf_event_open"), &[]);
+        assert!(said.contains(words), "no {words:?} in {said}");
     }
+    // It says nothing of BPF.
+    let [said, _] = refused(|| agent_sealed("bpf"), &[]);
+    assert!(!said.contains("paranoid"), "{said}");
 }

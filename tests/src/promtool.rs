@@ -13,6 +13,13 @@ pub fn rules() -> PathBuf {
     repository().join("deploy/prometheus/rules.yaml")
 }
 
+/// The names of the alerts among them.
+pub fn alerts() -> Result<Vec<String>> {
+    let rules = fs::read_to_string(rules())?;
+    let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert:"));
+    Ok(names.map(|name| name.trim().to_owned()).collect())
+}
+
 /// Checks a file of rules.
 pub fn check(rules: &Path) -> Result<()> {
     run(Command::new("promtool").args(["check", "rules", "--lint=all", "--lint-fatal"]).arg(rules))

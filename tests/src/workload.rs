@@ -118,7 +118,7 @@ pub const CALENDAR: Workload = c("calendar.so", "calendar.c").built(way::SHARED)
 pub const SLOW_DISK: Workload = c("slow_disk.so", "slow_disk.c").built(way::SHARED);
 /// A program from a file system that does not answer.
 pub const SILENT: Workload = c("silent", "silent.c");
-/// What it runs may not call bpf(2).
+/// What it runs may not make one of two system calls.
 pub const SEALED: Workload = c("sealed", "sealed.c");
 /// Code in a file that may claim anything.
 pub const MAPPER: Workload = c("mapper", "mapper.c");

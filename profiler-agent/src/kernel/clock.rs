@@ -152,7 +152,7 @@ fn set_frequency(counter: &Counter, clock: Clock, frequency: u32) -> io::Result<
 fn failure(clock: Clock, cpu: u32, source: io::Error) -> KernelError {
     if privileges::is_refusal(&source) {
         let action = format!("opening the perf event {} on CPU {cpu}", clock.name());
-        return privileges::denied(action, source);
+        return privileges::event_denied(action, source);
     }
     let remedy = match source.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",

@@ -79,10 +79,15 @@ impl Effective {
     }
 }
 
-/// The error for an action that the kernel refused.
+/// The error for an action of BPF that the kernel refused.
 pub fn denied(action: impl Into<String>, source: io::Error) -> KernelError {
-    let action = action.into();
-    KernelError::Denied { remedy: remedy(&action), action, source }
+    KernelError::Denied { action: action.into(), remedy: remedy(|_| None), source }
+}
+
+/// The error for a perf event that the kernel refused to open.
+pub fn event_denied(action: impl Into<String>, source: io::Error) -> KernelError {
+    let remedy = remedy(|effective| Some(format!("{}: {PARANOID_REMEDY}", paranoid(effective)?)));
+    KernelError::Denied { action: action.into(), remedy, source }
 }
 
 /// Whether an error means a lack of privileges.
@@ -90,8 +95,8 @@ pub fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
 }
 
-/// What may be done after the kernel refused something.
-fn remedy(action: &str) -> String {
+/// What may be done after the kernel refused something; `also` is a cause of its own kind.
+fn remedy(also: impl Fn(Option<Effective>) -> Option<String>) -> String {
     let effective = Effective::of_self().ok();
     let missing = effective.map(Effective::missing).unwrap_or_default();
     if !missing.is_empty() {
@@ -100,10 +105,7 @@ fn remedy(action: &str) -> String {
             missing.join(" and ")
         );
     }
-    // It says nothing of BPF.
-    let paranoid = paranoid(effective).filter(|_| action.contains("perf event"));
-    let paranoid = paranoid.map(|found| format!("{found}: {PARANOID_REMEDY}"));
-    let causes: Vec<String> = [seccomp(), paranoid].into_iter().flatten().collect();
+    let causes: Vec<String> = [seccomp(), also(effective)].into_iter().flatten().collect();
     let rest = "a security module or kernel lockdown forbids it: see `profiler-agent doctor`";
     if causes.is_empty() {
         return format!("the capabilities are there, so {rest}");

@@ -164,7 +164,7 @@ pub fn builder(build_ids: bool) -> Builder<'static> {
 
 fn failure(cpu: u32, source: io::Error) -> KernelError {
     if privileges::is_refusal(&source) {
-        return privileges::denied(format!("following the processes of CPU {cpu}"), source);
+        return privileges::event_denied(format!("following the processes of CPU {cpu}"), source);
     }
     let remedy = match source.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",

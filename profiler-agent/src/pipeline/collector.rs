@@ -228,6 +228,7 @@ impl Collector<'_> {
         let closed = self.line.end_window(span, self.off_cpu.then_some(&boundary), kernel);
         if is_late && closed.window.is_empty() {
             self.line.add_losses("windows_skipped_agent_stopped", 1);
+            self.line.pass_on(&closed.losses);
             return Ok(());
         }
         if let Err(closed) = outlet.hand_over(closed) {
@@ -235,8 +236,7 @@ impl Collector<'_> {
             self.line.add_losses("windows_lost_not_encoded", 1);
             self.line.add_losses("samples_lost_with_windows", closed.window.on_cpu().count);
             self.line.add_losses("blocks_lost_with_windows", closed.window.off_cpu().count);
-            // What it had lost itself is told by the next.
-            closed.losses.iter().for_each(|(name, n)| self.line.add_losses(name, n));
+            self.line.pass_on(&closed.losses);
         }
         Ok(())
     }

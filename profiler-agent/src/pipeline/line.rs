@@ -273,6 +273,11 @@ impl<'scope> Line<'scope> {
         self.own_losses.add(name, n);
     }
 
+    /// What a window had lost that nobody gets is told by the next.
+    pub(super) fn pass_on(&mut self, losses: &Losses) {
+        self.own_losses.merge(losses);
+    }
+
     /// Ends the window, and begins the next. `kernel` is what the kernel side has turned away so far.
     pub(super) fn end_window(
         &mut self,

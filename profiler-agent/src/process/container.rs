@@ -2,7 +2,7 @@
 //!
 //! No runtime documents its paths as an interface, but few rules find all of them: the id stands alone
 //! (`cgroupfs`), or in the name of a scope behind the runtime's prefix (`systemd`). `container/layouts.txt` has the
-//! paths that runtimes really make.
+//! paths of real runtimes.
 
 /// Digits of an id that a runtime makes.
 const ID_DIGITS: usize = 64;

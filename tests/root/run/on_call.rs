@@ -7,21 +7,11 @@ use nix::sys::signal::Signal;
 use profiler_agent::telemetry::Metric;
 use profiler_tests::daemon::{Metrics, Room};
 use profiler_tests::program::Program;
-use profiler_tests::promtool::Case;
+use profiler_tests::promtool::{self, Case};
 use profiler_tests::{wait, workload};
 
 use crate::host;
 
-const ALERTS: &[&str] = &[
-    "ProfilerAgentLosesFast",
-    "ProfilerAgentLosesSlowly",
-    "ProfilerAgentOverBudget",
-    "ProfilerAgentStoreDegraded",
-    "ProfilerAgentStoreAboutToDrop",
-    "ProfilerAgentSinkBehind",
-    "ProfilerAgentSinkRefusing",
-    "ProfilerAgentNotRunning",
-];
 /// Shown from the first time on that there is something to count.
 const RARE: &[Metric] = &[Metric::TurnedAwayTime, Metric::TruncatedStacks];
 
@@ -38,6 +28,7 @@ fn the_objective_is_kept_and_missed() {
     room.configure("[sampling]\nfrequency = 4999\n[budget]\ncpu = \"100%\"\nmemory = \"1 GiB\"\n")
         .unwrap();
     let _load = Program::start(&workload::SATURATE, &[] as &[&str]).unwrap();
+    let alerts = promtool::alerts().unwrap();
     let mut agent = room.start(&[] as &[&str]).unwrap();
     agent
         .wait_for_metric("profiler_agent_sink_shipped_total", 2.0, Duration::from_secs(60))
@@ -55,7 +46,7 @@ fn the_objective_is_kept_and_missed() {
     }
     assert!(quiet.2.of("profiler_agent_samples_total", "on-cpu").unwrap() > 1000.0);
     let mut case = case(&quiet);
-    ALERTS.iter().for_each(|alert| case.quiet(alert, MINUTES));
+    alerts.iter().for_each(|alert| case.quiet(alert, MINUTES));
     case.run().unwrap();
 
     let (begun, first) = (Instant::now(), agent.metrics().unwrap());
@@ -81,7 +72,7 @@ fn the_objective_is_kept_and_missed() {
     );
     let mut case = self::case(&burning);
     case.fires("ProfilerAgentLosesFast", MINUTES);
-    ALERTS
+    alerts
         .iter()
         .filter(|alert| !alert.contains("Loses"))
         .for_each(|alert| case.quiet(alert, MINUTES));
